@@ -1,7 +1,9 @@
 /*
  * libfailover: automatic failover, embedded.
  *
- * A program makes an engine from a configuration (failover_engine_new), starts it, and from then on the engine watches servers, decides when the primary has failed, fences it, promotes a standby, moves the traffic, verifies the result, and reports what happened and why. docs/EMBEDDING.md is the guide; this header is the manual.
+ * A program makes an engine from a configuration (failover_engine_new), starts it, and from then on the engine watches
+ * servers, decides when the primary has failed, fences it, promotes a standby, moves the traffic, verifies the result,
+ * and reports what happened and why. docs/EMBEDDING.md is the guide; this header is the manual.
  *
  *     failover_engine *engine = NULL;
  *     failover_error *error = NULL;
@@ -23,8 +25,12 @@
  *     failover_engine_free(engine);
  *
  * Rules for every function:
- * - A function that can fail returns a code: FAILOVER_OK, or a negative FAILOVER_* . It writes its results only with FAILOVER_OK. `err` may be NULL; otherwise, with every code but FAILOVER_OK and FAILOVER_EMPTY, it receives an error object: free it with failover_error_free. The function overwrites a pointer that is already set, and does not free it.
- * - Strings in are UTF-8 and copied before the function returns. Strings out are NUL-terminated UTF-8, belong to the object that they come from and are valid as long as it is; never free one.
+ * - A function that can fail returns a code: FAILOVER_OK, or a negative FAILOVER_* . It writes its results only with
+ *   FAILOVER_OK. `err` may be NULL; otherwise, with every code but FAILOVER_OK and FAILOVER_EMPTY, it receives an error
+ *   object: free it with failover_error_free. The function overwrites a pointer that is already set, and does not free
+ *   it.
+ * - Strings in are UTF-8 and copied before the function returns. Strings out are NUL-terminated UTF-8, belong to the
+ *   object that they come from and are valid as long as it is; never free one.
  * - Six kinds of objects, each with one function that frees it. All of those allow NULL.
  * - After fork, a child that touches an engine of its parent gets FAILOVER_FORKED: make the engine after fork.
  * - The library never exits or aborts the program, sets no signal handler, changes no environment, and writes to no
@@ -683,23 +689,23 @@
 // A person should look.
 #define FAILOVER_SEVERITY_ALARM 3
 
-// Of a check: it answered, and the answer was right.
+// For a check: it answered, and the answer was right.
 #define FAILOVER_TASK_UP 1
 
-// Of a check: it is alive, proven, but not serving.
+// For a check: it is proven to be alive, and does not serve.
 #define FAILOVER_TASK_IMPAIRED 2
 
-// Of a check: it did not answer, or not as a healthy one answers. The only answer that counts as a failure.
+// For a check: it did not answer, or not as a healthy server does. Only this answer counts as a failure.
 #define FAILOVER_TASK_DOWN 3
 
-// Of a check: it could not be asked. The action failed, and may have had a part of its effect. Every number
+// For a check: it could not be asked. For an action: it failed, and may have had a part of its effect. Every number
 // that is not in this list means the same.
 #define FAILOVER_TASK_UNKNOWN 4
 
-// The action did its work, and this is proven; for "fence" this means that power or volume was cut.
+// For an action: it did its work, and this is proven; for "fence" this means that power or volume was cut.
 #define FAILOVER_TASK_DONE 5
 
-// The action failed, and it is proven that it had no effect.
+// For an action: it failed, and it is proven that it had no effect.
 #define FAILOVER_TASK_NO_EFFECT 6
 
 // Room for the detail that a task function may write.
@@ -741,7 +747,8 @@
 // The request was not made after all.
 #define FAILOVER_BREAKER_CANCELLED 3
 
-// A circuit breaker for the host program's own calls. It needs no engine. Any thread may call any function on it at any time.
+// A circuit breaker for the host program's own calls. It needs no engine. Any thread may call any function on it at any
+// time.
 typedef struct failover_breaker failover_breaker;
 
 // An engine. Any thread may call any function on it at any time.
@@ -754,12 +761,12 @@ typedef struct failover_error failover_error;
 // thread at a time.
 typedef struct failover_event failover_event;
 
-// A report. It does not change, and holds no secret. Owned by the caller: failover_report_free. Used by
-// one thread at a time.
+// A report. It does not change, and holds no secret. Owned by the caller: failover_report_free. Used by one thread at a
+// time.
 typedef struct failover_report failover_report;
 
-// A copy of the engine's state. It does not change. Owned by the caller: failover_status_free. Used by one
-// thread at a time.
+// A copy of the engine's state. It does not change. Owned by the caller: failover_status_free. Used by one thread at a
+// time.
 typedef struct failover_status failover_status;
 
 // A function for events. One thread of the engine calls it for each event, one at a time.
@@ -869,8 +876,8 @@ FAILOVER_API uint32_t failover_abi_version(void);
 // Ownership: a static string.
 FAILOVER_API const char *failover_version(void);
 
-// Makes an engine from a configuration in JSON of `len` bytes (docs/CONFIG.md; the schema is failover.schema.json).
-// It starts nothing: no thread, no connection. The engine keeps events from here on until the program takes them.
+// Makes an engine from a configuration in JSON of `len` bytes (docs/CONFIG.md; the schema is failover.schema.json). It
+// starts nothing: no thread, no connection. The engine keeps events from here on until the program takes them.
 //
 // Errors: FAILOVER_CONFIG (failover_error_json tells every mistake at once), FAILOVER_INVALID_ARG, FAILOVER_SYSTEM.
 //
@@ -894,7 +901,8 @@ FAILOVER_API int32_t failover_engine_new_from_file(const char *path, failover_en
 // Errors: FAILOVER_STATE when it was started before, when a stop was asked for, and when another engine holds the state
 // directory (then retriable); FAILOVER_INVALID_ARG when a check of kind "host" asks for a function that was neither
 // registered (failover_engine_register_check) nor offered (failover_engine_offer_check); FAILOVER_SYSTEM when threads
-// cannot be made. A journal that cannot be written is no error here: the engine watches, begins no failover, and reports why.
+// cannot be made. A journal that cannot be written is no error here: the engine watches, begins no failover, and
+// reports why.
 //
 // Thread: any.
 // Blocks: for milliseconds.
@@ -955,7 +963,9 @@ FAILOVER_API int32_t failover_engine_status(const failover_engine *engine, failo
 FAILOVER_API int32_t failover_engine_status_of(const failover_engine *engine, const char *service,
                                                failover_status **out, failover_error **err);
 
-// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded, and the engine never waits for it: a slow reader loses single observations and log lines first, and an event of kind FAILOVER_EVENT_OVERFLOW reports this.
+// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded, and the
+// engine never waits for it: a slow reader loses single observations and log lines first, and an event of kind
+// FAILOVER_EVENT_OVERFLOW reports this.
 //
 // Errors: FAILOVER_EMPTY when none came in time or failover_engine_wake was called; FAILOVER_STATE after the last event
 // of a stopped engine, and when the events go to a callback.
@@ -986,10 +996,11 @@ FAILOVER_API int32_t failover_engine_event_fd(const failover_engine *engine, int
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_wake(const failover_engine *engine, failover_error **err);
 
-// Registers `callback` for every event. One thread of the engine calls it, one event at a time, in order, never under a lock. If it is registered before the start, it misses no event. Calling it again replaces the callback. The callback may call everything
-// but failover_engine_stop, failover_engine_check_all, failover_engine_doctor and failover_engine_next_event, and must
-// not throw or longjmp. While it does not return, events pile up as for a slow reader of the queue, and a stop waits
-// for it.
+// Registers `callback` for every event. One thread of the engine calls it, one event at a time, in order, never under a
+// lock. If it is registered before the start, it misses no event. Calling it again replaces the callback. The callback
+// may call everything but failover_engine_stop, failover_engine_check_all, failover_engine_doctor and
+// failover_engine_next_event, and must not throw or longjmp. While it does not return, events pile up as for a slow
+// reader of the queue, and a stop waits for it.
 //
 // Errors: FAILOVER_STATE when the events are taken by failover_engine_next_event or failover_engine_event_fd, and after
 // the stop.
@@ -1036,7 +1047,8 @@ FAILOVER_API int32_t failover_engine_pause(const failover_engine *engine, const 
 
 // As failover_engine_pause, with a `reason` (one line of at most 500 characters, for status, events and journal; NULL:
 // none) and with a time after which the pause ends by itself: `for_ms` from 1 to 2592000000 (30 days), or
-// FAILOVER_FOREVER. Then an event of kind FAILOVER_EVENT_OPERATOR_COMMAND reports it, and the engine first observes everything again. The pause ends at that moment also after a restart. Another pause replaces reason and time.
+// FAILOVER_FOREVER. Then an event of kind FAILOVER_EVENT_OPERATOR_COMMAND reports it, and the engine first observes
+// everything again. The pause ends at that moment also after a restart. Another pause replaces reason and time.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_INVALID_ARG also for a reason or a time out of bounds.
 //
@@ -1067,9 +1079,10 @@ FAILOVER_API int32_t failover_engine_resume(const failover_engine *engine, const
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_reset(const failover_engine *engine, const char *service, failover_error **err);
 
-// Begins a failover of `service` now, from every state except during a failover. For a healthy primary of a database it needs an accepted loss: see failover_engine_switchover. To the server `to`, or with NULL to the best
-// one, losing `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the
-// configured limit; 2^50 and more: any loss, also an unknown one). Returns when it has begun; events report the rest.
+// Begins a failover of `service` now, from every state except during a failover. For a healthy primary of a database it
+// needs an accepted loss: see failover_engine_switchover. To the server `to`, or with NULL to the best one, losing
+// `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the configured limit;
+// 2^50 and more: any loss, also an unknown one). Returns when it has begun; events report the rest.
 //
 // Errors: as for failover_engine_confirm.
 //
@@ -1096,7 +1109,8 @@ FAILOVER_API int32_t failover_engine_force_with(const failover_engine *engine, c
 // and no committed row is lost: where it cannot be proven that the standby has the whole log, nobody is promoted and
 // the primary is started again. `at_ms`: 0 begins it now; else it begins at that moment, in milliseconds since 1970,
 // within the next 30 days. One whose moment passes while no engine runs is reported as missed and does not begin later.
-// Writes the number of the failover that began to `generation`, or 0 for one that begins later; it may be NULL. Written with FAILOVER_OK alone.
+// Writes the number of the failover that began to `generation`, or 0 for one that begins later; it may be NULL. Written
+// with FAILOVER_OK alone.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_REJECTED with everything that prevents it.
 //
@@ -1118,7 +1132,8 @@ FAILOVER_API int32_t failover_engine_switchover(const failover_engine *engine, c
 FAILOVER_API int32_t failover_engine_switchover_cancel(const failover_engine *engine, const char *service,
                                                        failover_error **err);
 
-// Declares `server` of `service`, which takes writes, the primary: use it after FAILOVER_EVENT_OTHER_BRANCH. The engine promotes, stops and fences nothing, and moves the traffic to this server.
+// Declares `server` of `service`, which takes writes, the primary: use it after FAILOVER_EVENT_OTHER_BRANCH. The engine
+// promotes, stops and fences nothing, and moves the traffic to this server.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while the server takes no writes, or another one takes
 // them as well; FAILOVER_INVALID_ARG also for an unknown server.
@@ -1130,7 +1145,8 @@ FAILOVER_API int32_t failover_engine_switchover_cancel(const failover_engine *en
 FAILOVER_API int32_t failover_engine_adopt(const failover_engine *engine, const char *service, const char *server,
                                            failover_error **err);
 
-// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. The engine observes it as before, and its log counts. A cordon outlives restart and reload.
+// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. The engine
+// observes it as before, and its log counts. A cordon outlives restart and reload.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight; FAILOVER_INVALID_ARG
 // also for an unknown server.
@@ -1157,7 +1173,8 @@ FAILOVER_API int32_t failover_engine_uncordon(const failover_engine *engine, con
 // Begins to bring `server` of `service`, a former primary that is stopped, back as a standby of the present primary: as
 // it is where its log has nothing that the new primary lacks, else by pg_rewind, once for each failover. What only its
 // log has is counted, reported (FAILOVER_EVENT_LOST_TRANSACTIONS) and kept before anything is changed.
-// FAILOVER_EVENT_REJOIN_ENDED and the status report how it ends. With `dry_run` other than 0 it changes nothing: it only finds out what it would do and what prevents it.
+// FAILOVER_EVENT_REJOIN_ENDED and the status report how it ends. With `dry_run` other than 0 it changes nothing: it
+// only finds out what it would do and what prevents it.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight, while the server runs
 // or is the primary, and without SSH to both hosts; FAILOVER_INVALID_ARG also for an unknown server.
@@ -1171,7 +1188,8 @@ FAILOVER_API int32_t failover_engine_uncordon(const failover_engine *engine, con
 FAILOVER_API int32_t failover_engine_rejoin(const failover_engine *engine, const char *service, const char *server,
                                             int32_t dry_run, failover_error **err);
 
-// Takes another configuration in JSON while the engine runs. Counters restart. A configuration with mistakes changes nothing. Register or offer before what its checks of kind "host" ask for.
+// Takes another configuration in JSON while the engine runs. Counters restart. A configuration with mistakes changes
+// nothing. Register or offer before what its checks of kind "host" ask for.
 //
 // Errors: FAILOVER_CONFIG; FAILOVER_INVALID_ARG when a check asks for a function that nobody answers; FAILOVER_STATE
 // when something differs that is fixed at start (state_dir) or the engine does not run; FAILOVER_REJECTED while a
@@ -1229,7 +1247,8 @@ FAILOVER_API int32_t failover_event_kind_at(size_t index);
 // Ownership: a plain value; 0 for NULL.
 FAILOVER_API int32_t failover_event_severity(const failover_event *event);
 
-// Its sequence number, strictly increasing from 1. A gap means that events were dropped; an event of kind FAILOVER_EVENT_OVERFLOW fills it.
+// Its sequence number, strictly increasing from 1. A gap means that events were dropped; an event of kind
+// FAILOVER_EVENT_OVERFLOW fills it.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1311,7 +1330,8 @@ FAILOVER_API const char *failover_event_message(const failover_event *event);
 // Ownership: borrowed from the event; NULL for NULL.
 FAILOVER_API const char *failover_event_json(const failover_event *event);
 
-// Of FAILOVER_EVENT_TASK_CHECK and FAILOVER_EVENT_TASK_ACTION: the number for failover_task_complete. Never used again.
+// For FAILOVER_EVENT_TASK_CHECK and FAILOVER_EVENT_TASK_ACTION: the number for failover_task_complete. It is never
+// reused.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1319,7 +1339,8 @@ FAILOVER_API const char *failover_event_json(const failover_event *event);
 // Ownership: a plain value; 0 for every other event.
 FAILOVER_API uint64_t failover_event_task_id(const failover_event *event);
 
-// Of a task: what was left of its deadline when the event was made, in milliseconds. A later answer changes nothing.
+// For a task: the time that was left until its deadline when the event was made, in milliseconds. A later answer
+// changes nothing.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1451,7 +1472,8 @@ FAILOVER_API void failover_status_free(failover_status *status);
 // answered, and before the start they are unknown. failover_report_passed: everything is up, and nothing would stop a
 // failover.
 //
-// An engine runs one report at a time: a second call waits for the first. failover_engine_stop and failover_engine_request_stop end it.
+// An engine runs one report at a time: a second call waits for the first. failover_engine_stop and
+// failover_engine_request_stop end it.
 //
 // Errors: FAILOVER_TIMEOUT when timeout_ms was not enough for all of it, and there is no report: give it more, nothing
 // goes on meanwhile; FAILOVER_STATE when the engine was stopped, also meanwhile; FAILOVER_REENTRANT on a thread of the
@@ -1478,9 +1500,9 @@ FAILOVER_API int32_t failover_engine_check_all(const failover_engine *engine, ui
 FAILOVER_API int32_t failover_engine_doctor(const failover_engine *engine, const char *service, uint32_t timeout_ms,
                                             failover_report **out, failover_error **err);
 
-// The preflight of a switchover of `service` to the server `to`, or with NULL to the best standby:
-// what `failover switchover --dry-run --json` prints (docs/SWITCHOVER.md). Changes nothing. failover_report_passed: it
-// would begin.
+// The preflight of a switchover of `service` to the server `to`, or with NULL to the best standby: what
+// `failover switchover --dry-run --json` prints (docs/SWITCHOVER.md). Changes nothing. failover_report_passed: it would
+// begin.
 //
 // Errors: as for failover_engine_confirm.
 //
@@ -1545,9 +1567,9 @@ FAILOVER_API int32_t failover_config_effective(const char *config, size_t len, f
 // Ownership: *out is the caller's, to be given to failover_report_free.
 FAILOVER_API int32_t failover_config_effective_from_file(const char *path, failover_report **out, failover_error **err);
 
-// Replays the record of a decision: what `failover replay --json` prints (docs/STATUS.md, ReplayReport).
-// Engines leave a record of every failover that begins or is refused in evidence/ of their state_dir.
-// failover_report_passed: this version comes to the same decision, bit for bit.
+// Replays the record of a decision: what `failover replay --json` prints (docs/STATUS.md, ReplayReport). Engines leave
+// a record of every failover that begins or is refused in evidence/ of their state_dir. failover_report_passed: this
+// version comes to the same decision, bit for bit.
 //
 // Errors: FAILOVER_INVALID_ARG when the file cannot be read, or is no record that this version understands.
 //
@@ -1565,7 +1587,8 @@ FAILOVER_API int32_t failover_replay(const char *path, failover_report **out, fa
 // Ownership: borrowed from the report; NULL for NULL.
 FAILOVER_API const char *failover_report_json(const failover_report *report);
 
-// True if the report is good, as the exit code of the command line shows it. Each function that gives a report says what this means.
+// True if the report is good, as the exit code of the command line shows it. Each function that gives a report says
+// what this means.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1656,9 +1679,10 @@ FAILOVER_API int32_t failover_engine_offer_action(const failover_engine *engine,
 FAILOVER_API int32_t failover_task_complete(const failover_engine *engine, uint64_t task_id, int32_t result,
                                             const char *detail, size_t len, failover_error **err);
 
-// Reports how a call of the host program to `server` of `service` ended (FAILOVER_OUTCOME_*); server NULL is the primary.
-// One more observer: a call that timed out, was refused or reset makes the engine look at once and stands for one
-// observation of its own; served calls double what a failure needs to be believed. Neither decides alone. It may be called for every call: the engine counts reports, and evaluates them at most ten times a second.
+// Reports how a call of the host program to `server` of `service` ended (FAILOVER_OUTCOME_*); server NULL is the
+// primary. One more observer: a call that timed out, was refused or reset makes the engine look at once and stands for
+// one observation of its own; served calls double what a failure needs to be believed. Neither decides alone. It may be
+// called for every call: the engine counts reports, and evaluates them at most ten times a second.
 //
 // Errors: FAILOVER_INVALID_ARG for an unknown name or outcome, FAILOVER_STATE when the engine does not run.
 //
@@ -1693,7 +1717,8 @@ FAILOVER_API int32_t failover_breaker_new(uint32_t failure_threshold, uint32_t r
 // Ownership: a plain value.
 FAILOVER_API int32_t failover_breaker_permit(const failover_breaker *breaker, uint64_t *token, failover_error **err);
 
-// Reports how a permitted request ended: FAILOVER_BREAKER_SUCCESS, _FAILURE or _CANCELLED. Unknown and late tokens have no effect.
+// Reports how a permitted request ended: FAILOVER_BREAKER_SUCCESS, _FAILURE or _CANCELLED. Unknown and late tokens have
+// no effect.
 //
 // Errors: FAILOVER_INVALID_ARG for any other result.
 //
