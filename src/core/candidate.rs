@@ -1072,6 +1072,12 @@ mod tests {
         assert_eq!(judged(&two, &any, &Waiver::default(), closed), [Err("behind"), Err("not_a_candidate")]);
         // Asynchronous: what is missing is known, and judged by the limit.
         assert_eq!(judged(&two, &reference(), &Waiver::default(), closed)[0], Ok((Some(1_000), false)));
+        let limit = [sample(9_000), sample(10_000)];
+        assert_eq!(
+            judged(&limit, &reference(), &Waiver::default(), closed)[0],
+            Ok((Some(1_000), false)),
+            "as much as may be lost"
+        );
         let far = [sample(8_000), sample(9_900)];
         assert_eq!(judged(&far, &reference(), &Waiver::default(), closed)[0], Err("behind"));
     }
@@ -1120,6 +1126,24 @@ mod tests {
             }
         };
         assert_eq!(judged(&three, &two_of_three, &Waiver::default(), beside)[0], Err("behind"), "two of them have more");
+    }
+
+    /// The sentence that a person reads before an order, and behind a failover.
+    #[test]
+    fn what_may_be_missing_is_said_in_one_way() {
+        let of = |bytes| Candidate::chosen_before(ServerId(1), Lsn(1), Some(bytes), false);
+        let (some, none) = (Span::from_millis(300), Span::ZERO);
+        let said = |bytes, unseen, away| Candidate { unseen, away, ..of(bytes) }.loss_sentence();
+        assert_eq!(said(0, none, none), "no byte that was seen is missing");
+        assert_eq!(said(5, none, none), "about 5 bytes of log may be missing");
+        assert_eq!(said(0, some, none), format!("no byte that was seen is missing; the last {some} of the log were not seen"));
+        assert_eq!(said(5, some, none), format!("about 5 bytes of log may be missing; its last {some} were not seen"));
+        let unknown = format!("how much may be missing is not known: nobody saw the last {some} of the log");
+        assert_eq!(said(0, some, some), unknown);
+        assert_eq!(said(5, some, some), format!("{unknown} (about 5 bytes, if it grew as before)"));
+        assert!(Candidate { mends: true, ..of(5) }.loss_sentence().ends_with("can be read (salvage)"));
+        let application = Candidate::of_application(ServerId(1), 7);
+        assert_eq!((application.loss, application.exact, application.priority), (Some(0), true, 7));
     }
 
     #[test]

@@ -140,6 +140,32 @@ impl super::service::Service {
 mod tests {
     use super::*;
 
+    /// A reload in another order names the same servers by other numbers.
+    #[test]
+    fn what_is_known_follows_its_server() {
+        let streaming = |server, was_streaming| KnownServer {
+            server: ServerId(server),
+            view_confirmed: false,
+            was_streaming,
+            streamed: None,
+            replicates_as: None,
+        };
+        let known = Knowledge {
+            servers: vec![streaming(0, false), streaming(1, true)],
+            ..Knowledge::of_primary(ServerId(0), 7, Span::ZERO)
+        };
+        let exchanged = known.clone().mapped(&|server| Some(ServerId(1 - server.0))).unwrap();
+        assert_eq!(exchanged.primary, ServerId(1));
+        assert_eq!(exchanged.servers, [streaming(1, false), streaming(0, true)]);
+        assert!(
+            known.clone().mapped(&|server| (server.0 > 0).then_some(server)).is_none(),
+            "without its primary nothing is known"
+        );
+        assert!(exchanged.is_news_after(&known) && !known.is_news_after(&known.clone().aged(Span::from_millis(50))));
+        let none = Knowledge { servers: vec![streaming(0, false), streaming(1, false)], ..known.clone() };
+        assert!(none.is_news_after(&known), "one of them streams no more");
+    }
+
     #[test]
     fn every_age_grows() {
         let known =

@@ -204,6 +204,17 @@ mod tests {
         }
     }
 
+    /// Nobody is said to acknowledge by a setting that was read wrongly.
+    #[test]
+    fn what_the_server_would_not_take_is_unreadable() {
+        for text in ["ANY +2 (db2, db3)", "db2 db3", "db2,,db3", ", db2", "ANY x (db2)"] {
+            assert_eq!(SyncSetting::parse(text), SyncSetting::Unreadable, "{text}");
+        }
+        let long = |tokens: usize| SyncSetting::parse(&vec!["a"; tokens].join(","));
+        assert!(matches!(long(1_000), SyncSetting::Rule(_)));
+        assert_eq!(long(40_000), SyncSetting::Unreadable, "longer than any that is read");
+    }
+
     #[test]
     fn the_setting_is_read_as_the_server_reads_it() {
         use Method::{Any, First};

@@ -469,6 +469,10 @@ impl Sim {
         let awake = self.now.since(self.awake_at) > ms(5_000);
         let promise = primary.settings.in_force().filter(|_| primary.settings_changed + ms(3_000) < death.at && said && legible);
         let members = promise.and_then(|rule| members(cluster, old, rule));
+        // By which name the primary would replicate the engine knows only where it is configured.
+        let model = &self.setup.model.services[service].servers[old];
+        let own_is_known = model.replication_name.is_some() || model.name.eq_ignore_ascii_case(&primary.called);
+        let members = members.filter(|_| own_is_known || promise.is_some_and(|rule| rule.place(&primary.called).is_none()));
         // Every one of them could be asked, and said how far it is.
         let complete = |members: &Vec<usize>| {
             members.iter().all(|one| {

@@ -276,6 +276,22 @@ fn forked(history: &[(u32, Lsn)], timeline: u32, flush: Lsn) -> Branch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::ServiceId;
+    use crate::kind::ServiceKind;
+    use crate::kind::tests::model;
+    use crate::service::Streamed;
+
+    /// Whoever is followed has to have all of it: what was received of another timeline is none of it.
+    #[test]
+    fn a_timeline_has_come_as_far_as_anybody_had_of_it() {
+        let mut service = Service::new(ServiceId(0), model(ServiceKind::Postgres).services.remove(0), Mono::ZERO);
+        service.durable.cluster.position = Some((2, Lsn(500)));
+        assert_eq!([service.furthest_of(2), service.furthest_of(1)], [Lsn(500), Lsn(0)]);
+        service.servers[1].streamed = Some(Streamed { timeline: 2, position: Lsn(900), started: None });
+        assert_eq!([service.furthest_of(2), service.furthest_of(1)], [Lsn(900), Lsn(0)]);
+        service.servers[1].streamed = Some(Streamed { timeline: 1, position: Lsn(900), started: None });
+        assert_eq!([service.furthest_of(2), service.furthest_of(1)], [Lsn(500), Lsn(900)]);
+    }
 
     #[test]
     fn a_branch_is_ours_where_it_left_behind_what_is_known() {

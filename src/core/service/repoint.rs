@@ -70,10 +70,13 @@ impl Service {
         let due: Vec<ServerId> =
             self.background.left_behind.iter().filter(|left| fx.now >= left.due).map(|left| left.server).collect();
         for standby in due {
-            if self.is_at(|task| matches!(task, Task::Repoint(other) if *other == standby)) {
-                continue;
-            }
+            let under_way = self.is_at(|task| matches!(task, Task::Repoint(other) if *other == standby));
             if let Some(left) = self.background.left_behind.iter_mut().find(|left| left.server == standby) {
+                if under_way {
+                    // It is looked at again when that may have come to its end: what stays due is looked at all the time.
+                    left.due = fx.now + AGAIN;
+                    continue;
+                }
                 left.postpone(fx.now + STREAMS_WITHIN);
             }
             match self.beyond_the_fork(standby, fx.now) {
@@ -310,7 +313,7 @@ mod tests {
     const DB2: ServerId = ServerId(1);
 
     /// A primary on timeline 2 that has said so, and a standby that said this so long ago.
-    fn asked(receiver: Receiver, timeline: u32, age: Span, session_open: bool) -> bool {
+    fn looked(receiver: Receiver, timeline: u32, age: Span, session_open: bool) -> (Service, Effects) {
         let now = Mono::ZERO + Span::from_millis(100_000);
         let mut service = Service::new(ServiceId(0), model(ServiceKind::Postgres).services.remove(0), Mono::ZERO);
         service.model.postgres.followers = OnNewPrimary::Auto;
@@ -326,7 +329,25 @@ mod tests {
         let mut fx = Effects::default();
         fx.now = now;
         service.repoint_standbys(&mut fx);
-        service.is_at(|task| *task == Task::Repoint(DB2))
+        (service, fx)
+    }
+
+    fn asked(receiver: Receiver, timeline: u32, age: Span, session_open: bool) -> bool {
+        looked(receiver, timeline, age, session_open).0.is_at(|task| *task == Task::Repoint(DB2))
+    }
+
+    /// A step that hangs for longer than the next try is away is waited for, and not asked about without end.
+    #[test]
+    fn one_that_is_being_pointed_is_looked_at_later() {
+        let (mut service, mut fx) = looked(Receiver::Absent, 1, Span::ZERO, true);
+        fx.now = fx.now + Span::from_millis(60_000);
+        service.servers.iter_mut().filter_map(|state| state.sample.as_mut()).for_each(|(at, _)| *at = fx.now);
+        let next = |service: &Service, now| service.next_repoint(Surroundings::default(), now);
+        assert!(next(&service, fx.now) <= fx.now, "it would be tried again");
+        service.repoint_standbys(&mut fx);
+        assert!(service.is_at(|task| *task == Task::Repoint(DB2)));
+        let due = next(&service, fx.now);
+        assert!(fx.now < due && due < Mono::NEVER, "{due:?}");
     }
 
     fn streams(streaming: bool) -> Receiver {

@@ -309,3 +309,6 @@ fn waits_for_the_new_primary(reason: &CandidateRefusal) -> bool {
         CandidateRefusal::OtherTimeline { .. } | CandidateRefusal::NotStreaming | CandidateRefusal::LossUnknown { .. }
     )
 }
+
+#[cfg(test)]
+mod tests;

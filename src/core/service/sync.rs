@@ -246,7 +246,24 @@ fn distinct(rule: &SyncRule) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::ServiceId;
+    use crate::kind::ServiceKind;
+    use crate::kind::tests::model;
     use crate::time::Span;
+
+    /// What is on no disk is carried over by nobody, and is not said to be.
+    #[test]
+    fn commits_that_wait_for_no_disk_are_told_from_those_that_do() {
+        let flushes = |sync_commit, sync_commit_overridden| {
+            let mut service = Service::new(ServiceId(0), model(ServiceKind::Postgres).services.remove(0), Mono::ZERO);
+            service.servers[0].sample = Some((Mono::ZERO, Sample { sync_commit, sync_commit_overridden, ..Sample::default() }));
+            service.flushes_commits(ServerId(0))
+        };
+        assert!(flushes(SyncCommit::On, None));
+        assert!(flushes(SyncCommit::On, Some(SyncCommit::RemoteWrite)));
+        assert!(!flushes(SyncCommit::Local, None));
+        assert!(!flushes(SyncCommit::On, Some(SyncCommit::Local)), "one role has others");
+    }
 
     /// Its samples are forgotten one by one, and what they showed is not.
     #[test]
