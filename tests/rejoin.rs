@@ -5,7 +5,7 @@ mod support;
 
 use support::cluster::{Cluster, ClusterOptions, Replication};
 use support::lab::wait_until;
-use support::postgres::{PREPARED, PgServer};
+use support::postgres::{ENGINE_ROLE, PREPARED, PgServer};
 use support::recording::Event;
 use support::service::SERVICE;
 use support::trial::{LONGEST, Trial, acknowledged_by, turn};
@@ -165,4 +165,25 @@ fn ten_switchovers_in_a_row_leave_every_server_streaming_and_lose_nothing() {
     assert!(!story.contains("standby_not_repointed"), "{story}");
     let (account, _cluster) = trial.account().unwrap();
     assert_eq!((account.lost(), account.writable.len()), (Some(0), 1), "{}", account.story);
+}
+
+/// Rule 246: who would be left alone is told before the order, and nothing of it stops the order.
+#[test]
+fn a_switchover_says_beforehand_who_would_be_left_alone() {
+    let _turn = turn();
+    let trial = Trial::start(&ClusterOptions { standbys: 2, ..pair(false) }).unwrap();
+    let look = || trial.command(&["switchover", SERVICE, "--to", "db2", "--dry-run"]).unwrap();
+    let (code, told) = look();
+    assert_eq!(code, 0, "{told}");
+    for line in ["ok       way_back: the host of db1 knows how it reaches db2", "ok       followers: db3 follows db2"] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    std::fs::remove_file(trial.cluster.sources_of(1)).unwrap();
+    trial.cluster.db(1).query(&format!("REVOKE ALTER SYSTEM ON PARAMETER primary_conninfo FROM {ENGINE_ROLE}")).unwrap();
+    trial.cluster.db(3).wait_following(trial.cluster.db(1)).unwrap();
+    let (code, told) = look();
+    assert_eq!(code, 0, "{told}");
+    for line in ["warning  way_back: db1 would stay stopped", "warning  followers: db3 would not follow db2"] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
 }

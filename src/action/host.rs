@@ -22,7 +22,7 @@ use failover_core::finding::FindingCode;
 use failover_core::id::Generation;
 use failover_core::output::{Failure, FailureKind};
 use failover_core::sample::{
-    FenceLevel, FenceReport, HostReport, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung, RungName,
+    FenceLevel, FenceReport, HostReport, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung, RungName, Source,
 };
 use failover_core::time::Span;
 
@@ -77,6 +77,8 @@ pub(crate) struct HostReadiness {
     pub shown: Option<ServerIdentity>,
     /// Each thing that would hurt at failover time.
     pub findings: Vec<ReadinessFinding>,
+    /// How it reaches the other servers; `None`: its script is older and does not say.
+    pub sources: Option<Vec<Source>>,
 }
 
 /// Acts on one host.
@@ -227,7 +229,8 @@ impl HostControl {
         let answer = self.ask("ready", &[], deadline, cancel)?;
         let report = answer.report(asked)?;
         let shown = answer.identity(report.postmaster != ProcessState::Gone);
-        Ok(HostReadiness { report, shown, findings: answer.findings(self.params.named_data_dir(), self.params.wrapper) })
+        let findings = answer.findings(self.params.named_data_dir(), self.params.wrapper);
+        Ok(HostReadiness { report, shown, findings, sources: answer.sources() })
     }
 
     fn ask(&self, verb: &str, options: &[&str], deadline: Deadline, cancel: &Cancel) -> Result<Answer, Failure> {
@@ -753,6 +756,15 @@ impl Answer {
             port: self.value("port").parse().ok(),
             checkpointer,
         })
+    }
+
+    fn sources(&self) -> Option<Vec<Source>> {
+        let of = |line: &str| {
+            let (server, trouble) = line.split_once(' ').unwrap_or((line, ""));
+            let trouble = Some(readable(trouble, 300)).filter(|trouble| !trouble.is_empty());
+            Source { server: if server == "-" { String::new() } else { readable(server, 200) }, trouble }
+        };
+        (self.value("sources") == "told").then(|| self.all("source").map(of).collect())
     }
 
     fn fence(mut self, view_confirmed: bool) -> Result<FenceReport, Failure> {

@@ -421,6 +421,18 @@ pub struct Readiness {
     /// Of a database: what planned work asks about; `None`: it could not be asked.
     #[serde(default)]
     pub switchover: Option<SwitchoverFacts>,
+    /// How its host reaches the other servers; `None`: the host was not asked, or does not say.
+    #[serde(default)]
+    pub sources: Option<Vec<Source>>,
+}
+
+/// A line of the file that says how a host reaches the other servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Which server it leads to; empty: the whole file.
+    pub server: String,
+    /// What is wrong with it.
+    pub trouble: Option<String>,
 }
 
 impl Readiness {

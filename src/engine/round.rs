@@ -172,8 +172,9 @@ fn forecast(
                 }
             }
             let switchover = sql.as_ref().and_then(|sql| sql.switchover.clone());
+            let sources = host.sources.take();
             let (ssh, findings) = survey::as_one(&part.servers[server], host, sql, look.deadline, &look.cancel);
-            let readiness = Readiness { asked: now, ssh, findings, earlier: Vec::new(), switchover };
+            let readiness = Readiness { asked: now, ssh, findings, earlier: Vec::new(), switchover, sources };
             core.step(now, Input::Surveyed { service, server: ServerId(number), readiness });
         }
         let mut who_answers = Vec::new();

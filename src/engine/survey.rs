@@ -17,7 +17,7 @@ use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;
 use failover_core::model::{CheckKind, OnNewPrimary, OnSalvage, ServerModel, ServiceModel};
 use failover_core::route::RouteSurvey;
-use failover_core::sample::{HostReport, Readiness, ReadinessFinding};
+use failover_core::sample::{HostReport, Readiness, ReadinessFinding, Source};
 use failover_core::time::Mono;
 
 use super::Shell;
@@ -192,11 +192,12 @@ impl Round<'_> {
             earlier.extend(sql.iter().map(|finding| (*asked, finding.clone())));
         }
         let switchover = answer.as_ref().and_then(|sql| sql.switchover.clone());
+        let sources = host.sources.take();
         let (ssh, findings) = as_one(server, host, answer, Deadline::after(SERVER), self.cancel);
         if self.is_over() {
             return false;
         }
-        let readiness = Readiness { asked, ssh, findings, earlier, switchover };
+        let readiness = Readiness { asked, ssh, findings, earlier, switchover, sources };
         (self.sink)(Input::Surveyed { service: self.id, server: id, readiness });
         true
     }
@@ -295,6 +296,8 @@ pub(super) struct HostSaid {
     pub word: Option<Result<HostReport, String>>,
     shown: Option<ServerIdentity>,
     pub findings: Vec<ReadinessFinding>,
+    /// How it reaches the other servers.
+    pub sources: Option<Vec<Source>>,
 }
 
 impl HostSaid {
@@ -363,12 +366,12 @@ pub(super) fn ask_host(server: &ServerPart, deadline: Deadline, cancel: &Cancel)
         let _ = ssh.keep_alive(deadline.at_most(QUESTION), cancel);
     }
     match control.readiness(deadline.at_most(QUESTION), cancel) {
-        Ok(said) => HostSaid { word: Some(Ok(said.report)), shown: said.shown, findings: said.findings },
+        Ok(said) => HostSaid { word: Some(Ok(said.report)), shown: said.shown, findings: said.findings, sources: said.sources },
         Err(failure) => {
             let message =
                 format!("the engine cannot ask its host over SSH, so it could not fence the server: {}", failure.message);
             let findings = vec![FindingCode::HostNotAsked.found(true, message, failure.remedy)];
-            HostSaid { word: Some(Err(failure.message)), shown: None, findings }
+            HostSaid { word: Some(Err(failure.message)), findings, ..HostSaid::default() }
         }
     }
 }

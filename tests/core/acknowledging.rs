@@ -79,7 +79,8 @@ fn a_role_that_waits_for_nobody_takes_the_promise_away() {
         message: "a role commits locally".into(),
         remedy: "let it wait".into(),
     };
-    let readiness = Readiness { asked: world.now, ssh: None, findings: vec![finding], earlier: Vec::new(), switchover: None };
+    let readiness =
+        Readiness { asked: world.now, ssh: None, findings: vec![finding], earlier: Vec::new(), switchover: None, sources: None };
     world.feed(failover_core::input::Input::Surveyed {
         service: failover_core::id::ServiceId(0),
         server: failover_core::id::ServerId(0),

@@ -819,7 +819,14 @@ fn a_host_is_fenced_only_where_it_was_matched_with_the_server() {
                 holds: Vec::new(),
                 message: "runs".into(),
             };
-            let readiness = Readiness { asked: world.now, ssh: Some(Ok(word)), findings, earlier: Vec::new(), switchover: None };
+            let readiness = Readiness {
+                asked: world.now,
+                ssh: Some(Ok(word)),
+                findings,
+                earlier: Vec::new(),
+                switchover: None,
+                sources: None,
+            };
             world.feed(Input::Surveyed { service: ServiceId(0), server, readiness });
         }
         let before = refusals(&world);
@@ -850,7 +857,7 @@ fn what_the_survey_found_on_the_standby_is_foretold() {
     for (findings, expected) in
         [(vec![finding(false)], vec![]), (vec![finding(true)], vec!["not_ready"]), (Vec::new(), Vec::<&str>::new())]
     {
-        let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new(), switchover: None };
+        let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new(), switchover: None, sources: None };
         world.feed(Input::Surveyed { service: ServiceId(0), server: ServerId(1), readiness });
         assert_eq!(refusals(&world), expected);
     }

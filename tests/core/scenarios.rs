@@ -394,6 +394,11 @@ impl Player {
             }
             ["transactions_run", word] => self.world().transactions_run = *word == "yes",
             // `facts db1 logical_slots=a prepared=2 oldest=1m idle=3 waits_for_ever=yes ready_slots=a`.
+            ["source", server, why @ ..] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.source_trouble.insert(at, why.join(" "));
+            }
             ["facts", server, facts @ ..] => {
                 let world = self.world();
                 let at = world.index(server);

@@ -106,6 +106,7 @@ fn inputs() -> Vec<(String, Input)> {
         findings: Vec::new(),
         earlier: Vec::new(),
         switchover: None,
+        sources: None,
     };
     all.push(("surveyed".into(), Input::Surveyed { service: SERVICE, server: ServerId(0), readiness: readiness.clone() }));
     all.push(("surveyed nowhere".into(), Input::Surveyed { service: NOWHERE, server: ServerId(0), readiness }));
@@ -269,7 +270,7 @@ fn told(world: &mut World, findings: &[(&str, bool)]) -> String {
 }
 
 fn surveyed(world: &mut World, findings: Vec<failover_core::sample::ReadinessFinding>) -> String {
-    let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new(), switchover: None };
+    let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new(), switchover: None, sources: None };
     let outputs = world.core.step(world.now, Input::Surveyed { service: ServiceId(0), server: ServerId(1), readiness });
     let mut text = String::new();
     for output in outputs {

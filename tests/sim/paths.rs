@@ -109,7 +109,8 @@ impl Sim {
                 return;
             }
             let word = cluster.host_word(server, asked, false).ok_or_else(|| "no answer from the host".to_owned());
-            let readiness = Readiness { asked, ssh: Some(word), findings: Vec::new(), earlier: Vec::new(), switchover: None };
+            let readiness =
+                Readiness { asked, ssh: Some(word), findings: Vec::new(), earlier: Vec::new(), switchover: None, sources: None };
             self.feed(Input::Surveyed { service: service_id(service), server: server_id(server), readiness });
             return;
         }

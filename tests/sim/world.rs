@@ -20,7 +20,7 @@ use failover_core::route::{InstanceView, RouteSurvey};
 use failover_core::salvage::Salvaged;
 use failover_core::sample::{
     FenceLevel, FenceReport, HostReport, LocalAnswer, LogEnd, Lsn, Position, ProcessState, Readiness, Receiver, Replica,
-    RouteInstance, Rung, RungName, Sample, SyncCommit,
+    RouteInstance, Rung, RungName, Sample, Source, SyncCommit,
 };
 use failover_core::switchover::SwitchoverFacts;
 use failover_core::time::{Mono, Span};
@@ -238,6 +238,8 @@ pub struct World {
     pub transactions_run: bool,
     /// What the survey sees of each server for planned work.
     pub facts: Vec<SwitchoverFacts>,
+    /// What is wrong with the file that says how a host reaches the other servers.
+    pub source_trouble: std::collections::BTreeMap<usize, String>,
     /// Servers that the survey was asked to look at before their turn.
     pub unsurveyed: std::collections::BTreeSet<ServerId>,
     pub failing: BTreeMap<String, Failure>,
@@ -350,6 +352,7 @@ impl World {
             gate_closed: false,
             transactions_run: false,
             facts: vec![SwitchoverFacts { max_prepared: 10, ..SwitchoverFacts::default() }; count],
+            source_trouble: std::collections::BTreeMap::new(),
             unsurveyed: std::collections::BTreeSet::new(),
             failing: BTreeMap::new(),
             silent_actions: BTreeSet::new(),
@@ -505,6 +508,14 @@ impl World {
         });
     }
 
+    /// How a host reaches the other servers.
+    fn sources(&self, at: usize) -> Vec<Source> {
+        match self.source_trouble.get(&at) {
+            Some(why) => vec![Source { server: String::new(), trouble: Some(why.clone()) }],
+            None => (0..self.nodes.len()).map(|to| Source { server: format!("db{}", to + 1), trouble: None }).collect(),
+        }
+    }
+
     /// The survey confirms the host's view of each living server.
     pub fn survey(&mut self) {
         for at in 0..self.nodes.len() {
@@ -515,6 +526,7 @@ impl World {
                 findings: Vec::new(),
                 earlier: Vec::new(),
                 switchover: Some(self.facts[at].clone()),
+                sources: Some(self.sources(at)),
             };
             self.feed(Input::Surveyed { service: SERVICE, server: ServerId(u16::try_from(at).unwrap()), readiness });
         }

@@ -198,6 +198,11 @@ impl Cluster {
         &self.servers[number - 1]
     }
 
+    /// The file that says how the host of this server reaches the others.
+    pub fn sources_of(&self, number: usize) -> PathBuf {
+        sources_of(&self.lab, self.db(number))
+    }
+
     /// The server of that name.
     pub fn named(&self, name: &str) -> Option<&PgServer> {
         self.servers.iter().find(|server| server.name() == name)

@@ -1,6 +1,7 @@
 //! One service: its servers and checks as observed, its trigger, and the plan in flight.
 
 use serde::{Deserialize, Serialize};
+mod aftermath;
 mod ask_host;
 mod background;
 mod branch;

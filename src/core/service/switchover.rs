@@ -45,11 +45,11 @@ impl Preflight {
         self.line(refusal.name(), PreflightLevel::Refused, refusal.sentence(), remedy);
     }
 
-    fn ok(&mut self, name: &'static str, message: String) {
+    pub(super) fn ok(&mut self, name: &'static str, message: String) {
         self.line(name, PreflightLevel::Ok, message, "");
     }
 
-    fn warn(&mut self, name: &'static str, message: String, remedy: impl Into<String>) {
+    pub(super) fn warn(&mut self, name: &'static str, message: String, remedy: impl Into<String>) {
         self.line(name, PreflightLevel::Warning, message, remedy);
     }
 
@@ -172,6 +172,9 @@ impl Service {
         if self.holds_data() {
             let target = found.best.map(|best| best.server);
             self.look_at_data(primary, target, &mut found);
+            if let Some(target) = target {
+                self.look_at_aftermath(primary, target, &mut found);
+            }
             self.look_at_gate(&mut found);
         }
         found
