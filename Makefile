@@ -103,6 +103,7 @@ test-long: setup
 	@SCHEDULES=$(SCHEDULES) scripts/schedules.sh
 	@FUZZ=$(FUZZ) $(CARGO) test --locked --lib fuzzing
 	@CYCLES=1000 FUZZ_CALLS=1000000 tests/c/run.sh
+	@ROUNDS=10 $(CARGO) test --locked --package failover-cli --test rejoin kill_and_rejoin
 	@scripts/python-test.sh
 	@$(MAKE) --no-print-directory test-mutations
 

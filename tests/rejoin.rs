@@ -5,10 +5,11 @@ mod support;
 
 use support::cluster::{Cluster, ClusterOptions, Replication};
 use support::lab::wait_until;
-use support::postgres::{ENGINE_ROLE, PREPARED, PgServer};
+use support::postgres::{ENGINE_ROLE, PREPARED, PgServer, WRITER_DATABASE};
 use support::recording::Event;
 use support::service::SERVICE;
 use support::trial::{LONGEST, Trial, acknowledged_by, turn};
+use support::writer::{TABLE, compare};
 
 fn pair(salvage: bool) -> ClusterOptions {
     let mut settings =
@@ -185,5 +186,45 @@ fn a_switchover_says_beforehand_who_would_be_left_alone() {
     assert_eq!(code, 0, "{told}");
     for line in ["warning  way_back: db1 would stay stopped", "warning  followers: db3 would not follow db2"] {
         assert!(told.contains(line), "{line}: {told}");
+    }
+}
+
+/// What is in the writer's table, in one word.
+fn checksum(server: &PgServer) -> String {
+    let mut session = server.session_in(WRITER_DATABASE).unwrap();
+    session.value(&format!("SELECT count(*) || ' ' || md5(string_agg(n::text, ',' ORDER BY n)) FROM {TABLE}"), LONGEST).unwrap()
+}
+
+/// Deaths in a row of three servers: the best standby takes over, the other one follows, the dead one is brought back. `ROUNDS`: how many.
+#[test]
+fn kill_and_rejoin_in_a_row_lose_nothing_and_leave_all_servers_equal() {
+    let _turn = turn();
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3);
+    let trial = Trial::start(&ClusterOptions { standbys: 2, ..pair(true) }).unwrap();
+    let mut primary = "db1".to_owned();
+    for round in 1..=rounds {
+        let old = trial.cluster.named(&primary).unwrap();
+        let from = trial.kill(old);
+        let end = trial.end(from).unwrap();
+        let promoted = end.promoted().unwrap_or_else(|| panic!("round {round}: {end:?}\n{}", trial.story())).to_owned();
+        let new = trial.cluster.named(&promoted).unwrap();
+        rejoin(&trial, old);
+        assert_follows(&trial, old, new);
+        for other in trial.cluster.servers.iter().filter(|other| ![old.name(), new.name()].contains(&other.name())) {
+            other.wait_following(new).map_err(|error| trial.explain(&error)).unwrap();
+        }
+        trial.await_rows(20).unwrap();
+        trial.ready_again().unwrap();
+        primary = promoted;
+    }
+    let (account, cluster) = trial.account().unwrap();
+    assert_eq!((account.lost(), account.writable.as_slice()), (Some(0), [primary.clone()].as_slice()), "{}", account.story);
+    let new = cluster.named(&primary).unwrap();
+    let table = compare(new, &account.attempts).unwrap();
+    assert!(table.doubled.is_empty(), "{table:?}");
+    let wanted = checksum(new);
+    for other in cluster.servers.iter().filter(|other| other.name() != primary) {
+        other.wait_following(new).unwrap();
+        assert_eq!(checksum(other), wanted, "{}\n{}", other.name(), account.story);
     }
 }
