@@ -228,3 +228,71 @@ fn kill_and_rejoin_in_a_row_lose_nothing_and_leave_all_servers_equal() {
         assert_eq!(checksum(other), wanted, "{}\n{}", other.name(), account.story);
     }
 }
+
+/// A command of the runbook that begins so, as it stands there, carried out to a good end.
+fn by_the_page(trial: &Trial, begins: &str) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/RUNBOOK.md");
+    let page = std::fs::read_to_string(path).unwrap().replace('\n', " ");
+    let spans = page.split('`').skip(1).step_by(2);
+    let command = spans.filter(|span| span.starts_with(begins)).min_by_key(|span| span.len());
+    let command = command.unwrap_or_else(|| panic!("the runbook has no command `{begins}`"));
+    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let (code, text) = trial.command(&arguments).unwrap();
+    assert_eq!(code, 0, "{command}: {text}\n{}", trial.story());
+    text
+}
+
+/// The runbook, "A host is patched": the primary hands over, comes back by itself, is patched as a standby, and is the primary again.
+#[test]
+fn the_runbook_patches_the_primarys_host_and_leaves_it_as_it_was() {
+    let _turn = turn();
+    let trial = Trial::start(&pair(true)).unwrap();
+    let [db1, db2] = [1, 2].map(|number| trial.cluster.db(number));
+    let looked = by_the_page(&trial, "failover switchover orders --to db2 --dry-run");
+    assert!(looked.contains("ok       way_back"), "{looked}");
+    let from = trial.now();
+    by_the_page(&trial, "failover switchover orders --to db2 --wait");
+    trial.await_event("it comes back by itself", from, |event| event.kind == "rejoin_ended").unwrap();
+    assert_follows(&trial, db1, db2);
+    let story = trial.story();
+    for alarm in ["standby_not_ready", "rejoin_ended the return of db1: refused", "no guard was there"] {
+        assert!(!story.contains(alarm), "{alarm}\n{story}");
+    }
+    db1.restart().unwrap();
+    assert_follows(&trial, db1, db2);
+    trial.engine.wait_ready(LONGEST).map_err(|error| trial.explain(&error)).unwrap();
+    let from = trial.now();
+    by_the_page(&trial, "failover switchover orders --to db1 --wait");
+    trial.await_event("the other one comes back", from, |event| event.kind == "rejoin_ended").unwrap();
+    assert_follows(&trial, db2, db1);
+    // Planned work has a number of its own.
+    let status = trial.engine.status().unwrap();
+    let numbers = &status["services"][0]["metrics"];
+    assert_eq!((numbers["switchovers"].as_u64(), numbers["forced"].as_u64()), (Some(2), Some(0)), "{numbers:#}");
+    let (account, _cluster) = trial.account().unwrap();
+    assert_eq!(account.lost(), Some(0), "{}", account.story);
+}
+
+/// The runbook, "The old primary is to come back": after a crash.
+#[test]
+fn the_runbook_brings_a_crashed_primary_back() {
+    let _turn = turn();
+    let trial = Trial::start(&pair(true)).unwrap();
+    let [db1, db2] = [1, 2].map(|number| trial.cluster.db(number));
+    let from = trial.kill(db1);
+    assert_eq!(trial.end(from).unwrap().promoted(), Some("db2"), "{}", trial.story());
+    // What the status names as a remedy is the page's command, and not a start by hand.
+    let remedy = wait_until("the remedy is shown", LONGEST, || {
+        let status = trial.engine.status()?;
+        let servers = status["services"][0]["servers"].as_array().cloned().unwrap_or_default();
+        let found = servers.iter().find(|server| server["name"] == "db1");
+        Ok(found.and_then(|server| server["not_promotable"]["remedy"].as_str().map(str::to_owned)))
+    });
+    assert!(remedy.as_ref().is_ok_and(|remedy| remedy.contains("failover rejoin orders db1")), "{remedy:?}");
+    let told = by_the_page(&trial, "failover rejoin orders db1 --dry-run");
+    assert!(told.contains("dry_run"), "{told}");
+    by_the_page(&trial, "failover rejoin orders db1 --wait");
+    assert_follows(&trial, db1, db2);
+    by_the_page(&trial, "failover reset orders");
+    trial.engine.wait_ready(LONGEST).map_err(|error| trial.explain(&error)).unwrap();
+}
