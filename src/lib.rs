@@ -207,7 +207,8 @@ pub use {
         BreakerStatus, CheckReport, CheckStatus, DelayBucket, DelayStatus, EventStatus, FailoverStatus, FailureStatus,
         FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, PauseStatus, PhaseStatus,
         PlannedSwitchoverStatus, ReadinessStatus, ReadyReport, ReasonStatus, RejoinStatus, SampleStatus, ServerStatus,
-        ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus, ThreadStatus, TrafficStatus, VerdictCounts,
+        ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus, SyncSetStatus, ThreadStatus, TrafficStatus,
+        VerdictCounts,
     },
     engine::{
         ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,

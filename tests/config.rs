@@ -1650,6 +1650,9 @@ fn the_effective_configuration_shows_every_default() {
         salvage = "auto"
         salvage_timeout = "2s"
         followers = "auto"
+        synchronous = "manual"
+        synchronous_count = 1
+        synchronous_timeout = "5s"
         rejoin = "manual"
 
         [services.switchover]

@@ -63,6 +63,8 @@ type ServiceStatus struct {
 	Pause *Pause `json:"pause"`
 	// PlannedSwitchover begins later; nil where none is planned.
 	PlannedSwitchover *PlannedSwitchover `json:"planned_switchover"`
+	// SyncSet is the set of standbys that commits wait for; nil where the engine does not keep it.
+	SyncSet *SyncSet `json:"sync_set"`
 	// Primary is empty until it is known.
 	Primary string `json:"primary"`
 	// Generation is the number of the last failover or switch by hand; 0 before the first.
@@ -86,6 +88,22 @@ type Pause struct {
 	// Withheld is what the engine does not do because of the pause: "unfinished_failover", "route", "names", "weight", "old_primary",
 	// "follow".
 	Withheld []Reason `json:"withheld"`
+}
+
+// SyncSet is the set of standbys that commits wait for (data.synchronous = "maintain").
+type SyncSet struct {
+	// Wanted is how many standbys a commit is to wait for.
+	Wanted uint32 `json:"wanted"`
+	// Names is synchronous_standby_names of the primary; empty: commits wait for no standby.
+	Names string `json:"names"`
+	// Members may have acknowledged a commit; during a change also those of before.
+	Members []string `json:"members"`
+	// Short: fewer than Wanted can acknowledge.
+	Short bool `json:"short"`
+	// Changing: a change is not confirmed yet.
+	Changing bool `json:"changing"`
+	// Problem is why the engine cannot keep the set; empty: it can.
+	Problem string `json:"problem"`
 }
 
 // PlannedSwitchover is a switchover that begins later.

@@ -202,6 +202,7 @@ impl ServiceActions {
             Action::RepointStandbys { .. }
             | Action::OpenSyncGate { .. }
             | Action::RestoreSyncNames { .. }
+            | Action::SetSyncNames { .. }
             | Action::DropSlot { .. } => self.on_replication(action, deadline, cancel),
             Action::PointNames { server } => {
                 self.names.begin(subject.generation);
@@ -250,6 +251,11 @@ impl ServiceActions {
             }
             Action::OpenSyncGate { server } => self.cluster.open_sync_gate(*server, deadline, cancel),
             Action::RestoreSyncNames { server, names } => self.cluster.restore_sync_names(*server, names, deadline, cancel),
+            Action::SetSyncNames { server, system_id, standby, from, names } => {
+                let (server, system_id, standby) = (*server, *system_id, *standby);
+                let order = postgres::SyncOrder { server, system_id, standby, from, names };
+                self.cluster.set_sync_names(order, deadline, cancel)
+            }
             Action::DropSlot { server, slot } => self.cluster.drop_slot(*server, slot, deadline, cancel),
             _ => Err(Failure::no_effect(format!("{} does not concern replication", action.name()), "")),
         }

@@ -8,7 +8,7 @@ use super::model::{Follows, PostgresProbe, Root, Route, Server, Service, Timing}
 use super::word::OnImpaired;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::model::{
-    CheckModel, FenceModel, FollowModel, Model, PostgresModel, RouteModel, ServerModel, ServiceModel, TriggerModel,
+    CheckModel, FenceModel, FollowModel, Model, PostgresModel, RouteModel, ServerModel, ServiceModel, SyncModel, TriggerModel,
 };
 use failover_core::switchover::GateModel;
 use failover_core::time::Span;
@@ -122,6 +122,11 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
             salvage_timeout: service.data.salvage_timeout.into(),
             followers: service.data.followers,
             rejoin: service.data.rejoin,
+            sync: SyncModel {
+                keep: service.data.synchronous,
+                count: service.data.synchronous_count,
+                timeout: service.data.synchronous_timeout.into(),
+            },
         },
         route: RouteModel {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),

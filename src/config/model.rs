@@ -15,7 +15,9 @@ use super::setting::Origin::{Inherited, Lent, Required, Unset};
 use super::setting::{fixed, settings, words};
 use super::size::Size;
 use super::word::{OnImpaired, Workers};
-use failover_core::model::{OnLoss, OnNewPrimary, OnNoSyncStandby, OnRejoin, OnSalvage, Policy, Role, ServiceKind};
+use failover_core::model::{
+    OnLoss, OnNewPrimary, OnNoSyncStandby, OnRejoin, OnSalvage, OnSynchronous, Policy, Role, ServiceKind,
+};
 use failover_core::sample::FenceLevel;
 use failover_core::switchover::OnPauseTimeout;
 
@@ -280,6 +282,15 @@ settings! {
         /// Whether the other standbys are pointed to the new primary after a failover (`primary_conninfo`). A standby that streams from
         /// another standby stays with it.
         followers: OnNewPrimary = fixed("auto");
+        /// Who keeps `synchronous_standby_names`: an administrator, or the engine, which takes a standby out of it that is gone and puts one in
+        /// that streams again.
+        synchronous: OnSynchronous = fixed("manual");
+        /// With `synchronous = "maintain"`: the number of standbys that a commit waits for. `on_no_sync_standby` says what happens
+        /// while fewer can acknowledge.
+        synchronous_count: u32 = fixed(1), Rule::Range(1, 8);
+        /// With `synchronous = "maintain"`: a standby that does not stream, or does not answer the engine, for so long is taken out. If commits
+        /// wait for it, they wait as long.
+        synchronous_timeout: Duration = fixed("5s"), Rule::Span("1s", "1h");
         /// Whether the engine brings an old primary back as a standby by itself, once its failover is over and the host answers. `failover
         /// rejoin` does so by an order. The host needs `ssh.source_file`.
         rejoin: OnRejoin = fixed("manual");
@@ -722,6 +733,10 @@ words! {
         OnSalvage::Auto = "auto", "do so where it is possible, and judge the rest as a loss";
         OnSalvage::Off = "off", "never do so";
         OnSalvage::Require = "require", "call a person instead of promoting with a loss that is known or not known, unless `--accept-loss` accepts it";
+    }
+    OnSynchronous {
+        OnSynchronous::Manual = "manual", "an administrator: the engine changes it only where `on_no_sync_standby` says so";
+        OnSynchronous::Maintain = "maintain", "the engine, on the primary and in advance on every standby";
     }
     OnRejoin {
         OnRejoin::Manual = "manual", "only by an order, or after a switchover";

@@ -12,7 +12,7 @@ use super::node::quoted;
 use super::problem::Pointer;
 use super::setting::Reader;
 use super::unknown::nearest;
-use failover_core::model::{OnLoss, OnSalvage, Policy, Role, ServiceKind};
+use failover_core::model::{OnLoss, OnSalvage, OnSynchronous, Policy, Role, ServiceKind};
 use failover_core::sample::FenceLevel;
 
 /// `sockaddr_un.sun_path`, less its final zero.
@@ -329,6 +329,14 @@ fn loss(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
             reason,
             "write salvage = \"auto\", or on_loss = \"refuse\"",
         );
+    }
+    let standbys = service.servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
+    if service.data.synchronous == OnSynchronous::Maintain
+        && usize::try_from(service.data.synchronous_count).unwrap_or(usize::MAX) > standbys
+    {
+        let count = service.data.synchronous_count;
+        let reason = format!("commits would wait for {count} standbys, and {standbys} can be promoted (candidate)");
+        reader.contradiction(&[data.key("synchronous_count")], reason, "lower synchronous_count, or add a standby");
     }
 }
 

@@ -762,6 +762,7 @@ mod tests {
             salvage_timeout: Span::ZERO,
             followers: crate::model::OnNewPrimary::Off,
             rejoin: crate::model::OnRejoin::Manual,
+            sync: crate::model::SyncModel::default(),
         }
     }
 

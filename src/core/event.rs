@@ -699,6 +699,36 @@ event_kinds! {
         ],
         Remedy::Text("see docs/REJOIN.md"),
     }
+    /// The set of standbys that commits wait for is another one.
+    SyncSetChanged(50) = "sync_set_changed" {
+        Seen, [Info, Warning], "the set of standbys that commits wait for is another one (`data.synchronous`); a warning if fewer acknowledgements are waited for, or if somebody else changed it",
+        [
+            "names": Text("`synchronous_standby_names` of the primary now"),
+            "before": Text,
+            "by_others": Bool("somebody else changed it; the engine sets it again"),
+            "away": Texts("standbys that do not stream, or do not answer the engine"),
+        ],
+        Remedy::No,
+    }
+    /// Fewer standbys are well than commits are to wait for, or there are enough again.
+    SyncSetShort(51) = "sync_set_short" {
+        Seen, [Info, Alarm], "fewer standbys are well than commits are to wait for (`data.synchronous_count`); info: there are enough again",
+        [
+            "there": Int("standbys that can acknowledge"),
+            "wanted": Int,
+            "short": Bool,
+            "commits_wait": Bool("false: commits wait for `there` standbys only"),
+        ],
+        Remedy::Text("bring a standby back: `failover status` says what each lacks"),
+    }
+    /// The engine cannot keep the set of standbys that commits wait for.
+    SyncSetNotKept(52) = "sync_set_not_kept" {
+        Seen, [Alarm], "the engine cannot keep the set of standbys that commits wait for (`data.synchronous`)",
+        [
+            "why": Text,
+        ],
+        Remedy::Named,
+    }
     /// The engine cannot trust its own view, with the reason.
     DoubtRaised(30) = "doubt_raised" {
         Engine, [Alarm], "the engine cannot trust its own view, and decides nothing",

@@ -156,6 +156,9 @@ findings! {
     /// The engine's role may not clear `synchronous_standby_names`.
     SyncGateRightMissing = "sync_gate_right_missing" (Server, Blocks::Never):
         "the engine cannot release waiting commits after the promotion: they wait until a person does",
+    /// The engine could not change `synchronous_standby_names` on this server, and is to keep it (`data.synchronous`).
+    SyncSetNotPrepared = "sync_set_not_prepared" (Server, Blocks::Never):
+        "a standby that is gone stays in the set: commits wait for it, or the next failover is refused because it cannot be asked",
     /// `synchronous_standby_names` has a value that the engine cannot parse.
     SyncNamesUnreadable = "sync_names_unreadable" (Server, Blocks::Never):
         "a standby that has acknowledged a commit and does not answer may hold data that no other server has: then the engine promotes no standby, and calls a person",

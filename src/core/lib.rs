@@ -19,6 +19,7 @@ pub mod handover;
 pub mod health;
 pub mod id;
 pub mod input;
+pub mod kept_set;
 pub mod kind;
 pub mod knowledge;
 pub mod model;

@@ -223,6 +223,30 @@ pub struct PostgresModel {
     /// Whether an old primary comes back as a standby by itself.
     #[serde(default)]
     pub rejoin: OnRejoin,
+    /// Who keeps `synchronous_standby_names`, and how.
+    #[serde(default)]
+    pub sync: SyncModel,
+}
+
+/// How the set of standbys is kept that commits wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncModel {
+    /// Who keeps it.
+    pub keep: OnSynchronous,
+    /// Acknowledgements that a commit waits for.
+    pub count: u32,
+    /// A standby that does not stream for so long is taken out.
+    pub timeout: Span,
+}
+
+/// Who keeps `synchronous_standby_names`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnSynchronous {
+    /// An administrator. Also what records from before it could be kept mean.
+    #[default]
+    Manual,
+    /// The engine.
+    Maintain,
 }
 
 /// What becomes of a standby that streamed from the old primary when there is a new one.

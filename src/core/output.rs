@@ -159,6 +159,8 @@ super::words::words! {
         OpenSyncGate = "open_sync_gate",
         /// They wait for those again that they waited for before.
         RestoreSyncNames = "restore_sync_names",
+        /// A server gets another set of standbys that its commits wait for.
+        SetSyncNames = "set_sync_names",
         /// A slot that the engine created, and that nobody uses any more, is dropped.
         DropSlot = "drop_slot",
         /// The traffic is sent to a server.
@@ -492,6 +494,19 @@ pub enum Action {
         /// As it was before the engine cleared it.
         names: String,
     },
+    /// Set `synchronous_standby_names`, where it is still what it was seen to be, and wait until it is in force. Answer: [`Report::Done`].
+    SetSyncNames {
+        /// The server.
+        server: ServerId,
+        /// The cluster it must be.
+        system_id: u64,
+        /// It must be a standby, else a primary.
+        standby: bool,
+        /// The value that was seen.
+        from: String,
+        /// The value that it gets.
+        names: String,
+    },
     /// Drop a physical slot that the engine created, where nobody uses it. Answer: [`Report::Done`].
     DropSlot {
         /// The server that has it.
@@ -730,6 +745,7 @@ impl Action {
             Action::RepointStandbys { .. } => Step::RepointStandbys,
             Action::OpenSyncGate { .. } => Step::OpenSyncGate,
             Action::RestoreSyncNames { .. } => Step::RestoreSyncNames,
+            Action::SetSyncNames { .. } => Step::SetSyncNames,
             Action::DropSlot { .. } => Step::DropSlot,
             Action::RouteIn { .. } => Step::RouteIn,
             Action::RouteWeight { .. } => Step::RouteWeight,
@@ -775,6 +791,7 @@ impl Action {
             | Action::VerifyData { server, .. }
             | Action::OpenSyncGate { server }
             | Action::RestoreSyncNames { server, .. }
+            | Action::SetSyncNames { server, .. }
             | Action::DropSlot { server, .. }
             | Action::RouteIn { server, .. }
             | Action::RouteWeight { server, .. }

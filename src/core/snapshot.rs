@@ -117,6 +117,8 @@ pub struct ServiceSnapshot {
     pub share: Option<u8>,
     /// The service that it follows, where it follows one.
     pub follows: Option<FollowSnapshot>,
+    /// The set of standbys that commits wait for, where the engine keeps it.
+    pub sync_set: Option<SyncSetSnapshot>,
     /// An old primary that is on its way back.
     pub rejoin: Option<RejoinSnapshot>,
     /// How the last one ended.
@@ -125,6 +127,23 @@ pub struct ServiceSnapshot {
     pub stats: Stats,
     /// Refusals that were told since the engine was started, by name.
     pub refusals: std::collections::BTreeMap<String, u64>,
+}
+
+/// The set of standbys that commits wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncSetSnapshot {
+    /// Acknowledgements that a commit is to wait for.
+    pub wanted: u32,
+    /// `synchronous_standby_names` of the primary, as it was seen last.
+    pub names: String,
+    /// Whoever may acknowledge.
+    pub members: Vec<ServerId>,
+    /// Too few standbys are well.
+    pub short: bool,
+    /// A change is under way: what was in force before counts too.
+    pub changing: bool,
+    /// Why the engine cannot keep it.
+    pub problem: Option<String>,
 }
 
 /// An old primary that is on its way back.
@@ -259,6 +278,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         no_primary_because: service.no_primary_because(),
         system_id: service.durable.cluster.system_id,
         position: service.log.as_ref().map(|log| (log.flush, log.timeline, log.at)),
+        sync_set: service.shown_sync_set(),
         synchronous: service.log.as_ref().is_some_and(|log| log.sync.named),
         failing: service.failing(now),
         suspected_since: service.detection.suspicion.as_ref().map(|suspicion| suspicion.since),

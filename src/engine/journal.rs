@@ -28,6 +28,7 @@ use failover_core::candidate::Candidate;
 use failover_core::durable::{Cluster, Durable, Pause};
 use failover_core::id::{Generation, ServerId};
 use failover_core::input::Facts;
+use failover_core::kept_set::KeptSet;
 use failover_core::model::{Model, ServiceModel};
 use failover_core::output::{EndedHow, Record, Step};
 use failover_core::plan::Intent;
@@ -205,6 +206,9 @@ struct Known {
     /// `synchronous_standby_names` of servers as it was before it was cleared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sync_names: Vec<(String, String)>,
+    /// The set of standbys that the primary's commits wait for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_set: Option<KnownSet>,
     /// Slots that were created for standbys: on which server, and the name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     slots: Vec<(String, String)>,
@@ -223,6 +227,52 @@ struct Known {
     /// The last failover, as the status showed it at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Box<FailoverStatus>>,
+}
+
+/// Whoever may acknowledge commits of the primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownSet {
+    primary: String,
+    required: u32,
+    members: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    strangers: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    open: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl KnownSet {
+    fn of(kept: &KeptSet, name: &NameOf<'_>) -> Option<KnownSet> {
+        Some(KnownSet {
+            primary: name(kept.primary)?,
+            required: kept.required,
+            members: kept.members.iter().filter_map(|member| name(*member)).collect(),
+            strangers: kept.strangers,
+            open: kept.open,
+            pending: kept.pending.clone(),
+        })
+    }
+
+    /// One that is not configured any more may have acknowledged all the same.
+    fn read(&self, id: &IdOf<'_>) -> Option<KeptSet> {
+        let members: std::collections::BTreeSet<ServerId> = self.members.iter().filter_map(id).collect();
+        let gone = u32::try_from(self.members.len().saturating_sub(members.len())).unwrap_or(u32::MAX);
+        Some(KeptSet {
+            primary: id(&self.primary)?,
+            required: self.required,
+            members,
+            strangers: self.strangers.saturating_add(gone),
+            open: self.open,
+            pending: self.pending.clone(),
+        })
+    }
 }
 
 /// How far an old primary's return is.
@@ -960,6 +1010,7 @@ impl Known {
             handed_over: durable.cluster.handed_over.iter().filter_map(server).collect(),
             fork: durable.cluster.fork.map(|(timeline, at)| (timeline, at.to_string())),
             sync_names: durable.cluster.sync_names.iter().filter_map(|(of, names)| Some((server(of)?, names.clone()))).collect(),
+            kept_set: durable.cluster.kept_set.as_ref().and_then(|kept| KnownSet::of(kept, &|id| server(&id))),
             slots: durable.cluster.slots.iter().filter_map(|(on, slot)| Some((server(on)?, slot.clone()))).collect(),
             seen: durable.cluster.seen.iter().filter_map(server).collect(),
             cordoned: durable.cordoned.iter().filter_map(server).collect(),
@@ -986,6 +1037,7 @@ impl Known {
                 fork: self.fork.as_ref().and_then(|(timeline, at)| Some((*timeline, Lsn::parse(at)?))),
                 sync_names: self.sync_names.iter().filter_map(|(of, names)| Some((id(of)?, names.clone()))).collect(),
                 slots: self.slots.iter().filter_map(|(on, slot)| Some((id(on)?, slot.clone()))).collect(),
+                kept_set: self.kept_set.as_ref().and_then(|kept| kept.read(id)),
                 seen: self.seen.iter().filter_map(id).collect(),
             },
             last_ended: None,
@@ -1505,6 +1557,14 @@ pub(crate) mod tests {
                 fork: Some((3, Lsn(0x300_0100))),
                 sync_names: [(ServerId(1), "ANY 1 (db2)".to_owned())].into(),
                 slots: [(ServerId(1), "db1".to_owned())].into(),
+                kept_set: Some(KeptSet {
+                    primary: ServerId(1),
+                    required: 1,
+                    members: [ServerId(0)].into(),
+                    strangers: 1,
+                    open: true,
+                    pending: Some("ANY 1 (\"db1\")".to_owned()),
+                }),
                 seen: [ServerId(0)].into(),
             },
             last_ended: ended,

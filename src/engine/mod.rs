@@ -1715,6 +1715,7 @@ mod tests {
                     salvage_timeout: Span::ZERO,
                     followers: OnNewPrimary::Off,
                     rejoin: failover_core::model::OnRejoin::Manual,
+                    sync: failover_core::model::SyncModel::default(),
                 },
                 route: RouteModel::none(),
                 pre_checks: false,

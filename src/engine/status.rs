@@ -303,6 +303,9 @@ pub struct ServiceStatus {
     /// The return of an old primary as a standby: the one under way, else the last one since the engine was started.
     #[serde(default)]
     pub rejoin: Option<RejoinStatus>,
+    /// The set of standbys that commits wait for, if the engine keeps it (`data.synchronous = "maintain"`).
+    #[serde(default)]
+    pub sync_set: Option<SyncSetStatus>,
     /// The present weight of the primary in HAProxy, in percent of its full weight, while it grows (`route.weight_ramp`).
     #[serde(default)]
     pub weight_percent: Option<u8>,
@@ -325,6 +328,24 @@ impl ServiceStatus {
     pub fn takes_over_by(&self) -> &'static str {
         ServiceKind::named(&self.kind).map_or("take over", ServiceKind::takes_over_by)
     }
+}
+
+/// The set of standbys that commits wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SyncSetStatus {
+    /// The number of standbys that a commit is to wait for (`data.synchronous_count`).
+    pub wanted: u32,
+    /// `synchronous_standby_names` of the primary; empty: commits wait for no standby.
+    pub names: String,
+    /// The standbys that may have acknowledged a commit. During a change also those of before.
+    pub members: Vec<String>,
+    /// True if fewer than `wanted` standbys can acknowledge. `on_no_sync_standby` says what commits do then.
+    pub short: bool,
+    /// True if a change is not confirmed yet.
+    pub changing: bool,
+    /// Why the engine cannot keep the set; null: it can.
+    pub problem: Option<String>,
 }
 
 /// The present pause.
@@ -974,6 +995,14 @@ impl View<'_> {
                 error: follows.why.clone(),
             }),
             rejoin: self.rejoin(),
+            sync_set: service.sync_set.as_ref().map(|set| SyncSetStatus {
+                wanted: set.wanted,
+                names: set.names.clone(),
+                members: set.members.iter().map(|member| self.name(*member)).collect(),
+                short: set.short,
+                changing: set.changing,
+                problem: set.problem.clone(),
+            }),
             weight_percent: service.share,
             readiness: self.readiness(),
             metrics: self.metrics(),

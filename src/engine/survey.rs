@@ -15,7 +15,7 @@ use failover_core::event::{EventKind, Severity};
 use failover_core::finding::FindingCode;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;
-use failover_core::model::{CheckKind, OnNewPrimary, OnSalvage, ServerModel, ServiceModel};
+use failover_core::model::{CheckKind, OnNewPrimary, OnSalvage, OnSynchronous, ServerModel, ServiceModel};
 use failover_core::route::RouteSurvey;
 use failover_core::sample::{HostReport, Readiness, ReadinessFinding, Source};
 use failover_core::time::Mono;
@@ -258,6 +258,7 @@ pub(super) fn around(model: &ServiceModel, server: ServerId, primary: Option<Ser
         candidate: model.servers.get(usize::from(server.0)).is_some_and(|server| server.candidate),
         delay_allowed: model.postgres.allow_delayed,
         followers: model.postgres.followers == OnNewPrimary::Auto && model.servers.len() > 2,
+        keeps_sync_set: model.postgres.sync.keep == OnSynchronous::Maintain,
         salvage: salvage(model, server),
     }
 }

@@ -126,6 +126,8 @@ pub(crate) struct State {
     memory_short: bool,
     /// Failovers whose intent is not on disk, and why: they begin no step that needs one, in no later round either.
     unintended: BTreeMap<ServiceId, (Generation, String)>,
+    /// Services whose last facts are not on disk, and why.
+    unfacted: BTreeMap<ServiceId, String>,
 }
 
 struct Pending {
@@ -626,6 +628,10 @@ impl Trigger {
         {
             return Some(reason.clone());
         }
+        // Whoever may acknowledge commits is in the journal before a server hears of it.
+        if let Some(reason) = self.state.unfacted.get(&service).filter(|_| matches!(action, Action::SetSyncNames { .. })) {
+            return Some(reason.clone());
+        }
         let reason = unwritten.get(&service).filter(|_| needs_record(action))?;
         let name = parts.model.services.get(usize::from(service.0)).map_or("", |service| &service.name);
         if !matches!(action, Action::Promote { .. }) || !self.journal.holds_intent(name, generation) {
@@ -656,6 +662,12 @@ impl Trigger {
             }
             (Record::StepBegun { service, .. }, Err(reason)) => {
                 unwritten.insert(*service, reason);
+            }
+            (Record::Facts { service, .. }, Err(reason)) => {
+                self.state.unfacted.insert(*service, reason);
+            }
+            (Record::Facts { service, .. }, Ok(_)) => {
+                self.state.unfacted.remove(service);
             }
             (Record::Intent { service, .. } | Record::Ended { service, .. }, _) => {
                 self.state.unintended.remove(service);
@@ -1044,6 +1056,7 @@ pub(crate) mod tests {
         let mut bench = bench_of(port, connection);
         let around = crate::action::postgres::Around {
             followers: false,
+            keeps_sync_set: false,
             primary: Some(ServerId(0)),
             candidates: 1,
             checks: 1,

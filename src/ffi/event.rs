@@ -126,6 +126,12 @@ pub const FAILOVER_EVENT_REJOIN_STEP: i32 = 47;
 pub const FAILOVER_EVENT_LOST_TRANSACTIONS: i32 = 48;
 /// The return of an old primary ended.
 pub const FAILOVER_EVENT_REJOIN_ENDED: i32 = 49;
+/// The set of standbys that commits wait for is another one.
+pub const FAILOVER_EVENT_SYNC_SET_CHANGED: i32 = 50;
+/// Fewer standbys are well than commits are to wait for, or there are enough again.
+pub const FAILOVER_EVENT_SYNC_SET_SHORT: i32 = 51;
+/// The engine cannot keep the set of standbys that commits wait for.
+pub const FAILOVER_EVENT_SYNC_SET_NOT_KEPT: i32 = 52;
 // end
 
 /// The kinds by their numbers, with their words.

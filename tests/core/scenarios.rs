@@ -8,7 +8,7 @@ use failover_core::durable::{Cluster, Durable, Pause};
 use failover_core::event::EventKind;
 use failover_core::id::{Generation, ServerId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
-use failover_core::model::{OnLoss, OnNewPrimary, OnNoSyncStandby, OnSalvage, Policy};
+use failover_core::model::{OnLoss, OnNewPrimary, OnNoSyncStandby, OnSalvage, OnSynchronous, Policy, SyncModel};
 use failover_core::observation::{CloseCause, Impairment};
 use failover_core::output::Failure;
 use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
@@ -530,6 +530,14 @@ impl Player {
             }
             "followers" => {
                 service.postgres.followers = if value == "auto" { OnNewPrimary::Auto } else { OnNewPrimary::Off };
+            }
+            // `synchronous 1`: the engine keeps a set of so many.
+            "synchronous" => {
+                service.postgres.sync = SyncModel {
+                    keep: OnSynchronous::Maintain,
+                    count: value.parse().expect("a number"),
+                    timeout: Span::from_millis(5_000),
+                };
             }
             "on_no_sync_standby" => {
                 service.postgres.on_no_sync_standby =

@@ -35,6 +35,8 @@ mod settings;
 mod swarm;
 #[path = "../sim/sweep.rs"]
 mod sweep;
+#[path = "../sim/sync_sets.rs"]
+mod sync_sets;
 #[path = "../sim/tally.rs"]
 mod tally;
 #[path = "../sim/view.rs"]

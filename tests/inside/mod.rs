@@ -30,6 +30,7 @@ mod salvage;
 #[cfg(feature = "ssh")]
 mod ssh_host;
 mod survey_remedies;
+mod sync_set;
 mod verify_remedies;
 mod wire_postgres;
 

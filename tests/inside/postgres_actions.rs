@@ -98,6 +98,7 @@ pub(super) fn message(report: &Report) -> &str {
 pub(super) fn around(replay_stands: bool) -> Around {
     Around {
         followers: false,
+        keeps_sync_set: false,
         primary: Some(DB1),
         candidates: 1,
         checks: 1,

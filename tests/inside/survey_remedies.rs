@@ -144,6 +144,8 @@ const ELSEWHERE: &[FindingCode] = &[
     FindingCode::ReplicationPasswordReadable,
     // repoint::what_would_stand_in_the_way_is_found_beforehand_and_ends_by_its_remedy
     FindingCode::RepointNotPrepared,
+    // sync_set::what_would_keep_the_engine_from_it_is_found_beforehand_and_ends_by_its_remedy
+    FindingCode::SyncSetNotPrepared,
 ];
 
 #[test]

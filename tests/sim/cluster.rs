@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use failover_core::handover::Stopped;
 use failover_core::observation::Impairment;
-use failover_core::output::{Failure, Repointed};
+use failover_core::output::{Failure, Repointed, Report};
 use failover_core::sample::{LogEnd, Lsn, SyncCommit};
 use failover_core::time::{Mono, Span};
 
@@ -90,6 +90,10 @@ pub struct Server {
     pub connected: Option<usize>,
     pub last_message: Mono,
     pub settings: Settings,
+    /// Names that were written into its file, and that it has not loaded.
+    pub in_file: Option<Option<Rule>>,
+    /// Somebody else than the engine set its rule last.
+    pub rule_by_hand: bool,
     /// When its rule was last another one.
     pub settings_changed: Mono,
     /// Since then commits wait for standbys, whoever that is.
@@ -172,6 +176,8 @@ impl Server {
             connected: None,
             last_message: Mono::ZERO,
             settings: Settings::default(),
+            in_file: None,
+            rule_by_hand: true,
             settings_changed: Mono::ZERO,
             promised_since: Mono::ZERO,
             acknowledged: START,
@@ -529,7 +535,38 @@ impl Cluster {
 
     /// An administrator changes the setting, and it is read again.
     pub fn set_rule(&mut self, at: usize, rule: Option<Rule>) {
+        (self.servers[at].in_file, self.servers[at].rule_by_hand) = (None, true);
         self.change_settings(at, |settings| settings.rule = rule);
+    }
+
+    /// The engine sets the names, where they are still what it saw. That is no surprise to it: nothing is excused by such a change.
+    pub fn set_names(&mut self, at: usize, standby: bool, from: &str, names: &str) -> Result<Report, Failure> {
+        let server = &self.servers[at];
+        let shown = server.settings.rule.as_ref().map(Rule::text).unwrap_or_default();
+        if !self.speaks(at) || server.recovery != standby || shown != from && shown != names {
+            return Err(Failure::no_effect("it cannot be asked, has another role, or other names", ""));
+        }
+        self.servers[at].rule_by_hand = false;
+        self.write_names(at, names);
+        self.load(at);
+        Ok(Report::Done { message: format!("synchronous_standby_names is '{names}'") })
+    }
+
+    /// They are in the file of the server, and not in force.
+    pub fn write_names(&mut self, at: usize, names: &str) {
+        self.servers[at].in_file = Some(Rule::read(names));
+    }
+
+    /// The server loads its file.
+    fn load(&mut self, at: usize) {
+        let now = self.at;
+        let server = &mut self.servers[at];
+        let Some(rule) = server.in_file.take() else { return };
+        if rule.is_some() && server.settings.in_force().is_none() {
+            server.promised_since = now;
+        }
+        server.settings.rule = rule;
+        server.settings.loaded += 1;
     }
 
     pub fn set_commit(&mut self, at: usize, commit: SyncCommit) {
@@ -617,6 +654,7 @@ impl Cluster {
             if server.guard {
                 server.recovery = true;
             }
+            self.load(at);
             self.replay_again(at, now);
         }
     }

@@ -213,6 +213,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::RepointStandbys { .. }
         | Action::OpenSyncGate { .. }
         | Action::RestoreSyncNames { .. }
+        | Action::SetSyncNames { .. }
         | Action::DropSlot { .. }
         | Action::RouteIn { .. }
         | Action::RouteWeight { .. }
@@ -249,6 +250,8 @@ impl Coverage {
         all.extend(CANDIDATES.iter().map(|name| format!("candidate {name}")));
         all.extend(ACTIONS.iter().map(|name| format!("action {name}")));
         all.extend(["action salvage", "action empty_spool", "action close_gate"].map(str::to_owned));
+        all.insert("action set_sync_names".to_owned());
+        all.extend(["before", "during", "after"].map(|when| format!("engine killed {when} set_sync_names")));
         all.extend(super::followers::STEPS.iter().map(|name| format!("action {name}")));
         for step in ACTIONS.into_iter().chain([SALVAGE, super::followers::REPOINT, GATE]) {
             all.extend(ENDS.iter().map(|(how, when)| format!("engine {how} {when} {step}")));

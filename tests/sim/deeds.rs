@@ -50,6 +50,9 @@ impl Sim {
             Some(Wrong::Unknown(done)) => {
                 if done {
                     let _ = self.effect(service, action);
+                } else if let Action::SetSyncNames { server, names, .. } = action {
+                    // It is in the file, and whoever loads that next brings it into force.
+                    self.clusters[service].write_names(usize::from(server.0), names);
                 }
                 Err(Failure::unknown("broken off by the simulator", ""))
             }
@@ -67,6 +70,7 @@ impl Sim {
                 | Action::VerifyTraffic { .. }
                 | Action::OpenSyncGate { .. }
                 | Action::RestoreSyncNames { .. }
+                | Action::SetSyncNames { .. }
                 | Action::DropSlot { .. } => Err(Failure::unknown("nonsense", "")),
                 Action::Fence { .. } => Ok(Report::Done { message: "nonsense".into() }),
                 _ => Ok(Report::Traffic { message: "nonsense".into() }),
@@ -175,6 +179,7 @@ impl Sim {
                 cluster.set_rule(target, Some(rule));
                 done()
             }
+            Action::SetSyncNames { standby, from, names, .. } => cluster.set_names(target, *standby, from, names),
             Action::DropSlot { slot, .. } => {
                 if !speaks {
                     return Err(Failure::no_effect("no connection", ""));

@@ -104,6 +104,7 @@ impl Sim {
         self.commands.clear();
         self.owed.clear();
         self.unintended.clear();
+        self.unfacted.clear();
         // What was on its way to be done is done, or not.
         for doing in std::mem::take(&mut self.doing) {
             if doing.outcome.is_none() && self.dice.percent(50) {
@@ -179,6 +180,7 @@ impl Sim {
                 return;
             }
         }
+        self.judge_kept();
         for service in std::mem::take(&mut self.called) {
             self.judge_person(service);
         }
@@ -284,7 +286,8 @@ impl Sim {
                 // Behind its intent a promotion waits for no record; what was never intended does nothing.
                 let goes_on = matches!(action, Action::Promote { .. }) && self.holds_intent(service, generation);
                 let routes = matches!(action, Action::RouteIn { .. });
-                if lost && (needs || routes) || needs && unwritten.contains(&service) && !goes_on {
+                let unknown = matches!(action, Action::SetSyncNames { .. }) && self.unfacted.contains(&service);
+                if lost && (needs || routes) || needs && unwritten.contains(&service) && !goes_on || unknown {
                     return Some((service, generation.0, id, action));
                 }
                 if let Some(moment) = self.take_step(action.name(), When::Before)
@@ -433,6 +436,7 @@ impl Sim {
             match &record {
                 Record::Intent { generation, .. } => drop(self.unintended.insert(service, generation.0)),
                 Record::StepBegun { .. } => drop(unwritten.insert(service)),
+                Record::Facts { .. } => drop(self.unfacted.insert(service)),
                 _ => {}
             }
             let late = match &record {
@@ -446,6 +450,9 @@ impl Sim {
             return;
         }
         self.write_owed();
+        if matches!(record, Record::Facts { .. }) {
+            self.unfacted.remove(&service);
+        }
         self.learn(service, record);
     }
 

@@ -2,7 +2,7 @@
 //! left behind.
 
 use failover_core::id::ServerId;
-use failover_core::model::{OnNewPrimary, ServiceKind};
+use failover_core::model::{OnNewPrimary, OnSynchronous, ServiceKind};
 
 use super::super::cluster::Cluster;
 use super::{Sim, ms};
@@ -17,6 +17,9 @@ impl Sim {
                 continue;
             }
             let moved = self.known[service].generation > 0;
+            if self.setup.model.services[service].postgres.sync.keep == OnSynchronous::Maintain {
+                self.watch.exercise("the_set_is_kept");
+            }
             for name in ["every_living_standby_streams_from_the_primary", "what_a_failover_left_behind_is_put_right"] {
                 if moved {
                     self.watch.exercise(name);
@@ -79,6 +82,12 @@ impl Sim {
         });
         if let Some((on, slot)) = slot {
             return Some((name, format!("the slot {slot} is left on {on}")));
+        }
+        if let Some(why) = self.unkept(service, primary) {
+            return Some(("the_set_is_kept", why));
+        }
+        if self.setup.model.services[service].postgres.sync.keep == OnSynchronous::Maintain {
+            return None;
         }
         let cleared = cluster.cleared.get(&cluster.servers[primary].name);
         let met = cleared.is_some_and(|rule| rule.acknowledged(&cluster.connected_to(primary)).is_some());

@@ -694,6 +694,7 @@ impl Watch {
             | Action::ReadHistory { .. }
             | Action::EmptySpool { .. }
             | Action::RestoreSyncNames { .. }
+            | Action::SetSyncNames { .. }
             | Action::DropSlot { .. }
             | Action::ReadDivergence { .. }
             | Action::MakeSlot { .. }

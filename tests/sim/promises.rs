@@ -518,6 +518,7 @@ impl Sim {
             "not_a_candidate" => {
                 self.setup.model.services[service].servers[at].candidate.then_some("the configuration says that it is one")
             }
+            "quorum_unanswered" if self.is_changing(service) => None,
             "quorum_unanswered" => whole.then_some("all who are named answered"),
             "loss_too_high" | "loss_unknown" => {
                 let holds = whole && furthest && primary.acknowledged <= server.lsn;

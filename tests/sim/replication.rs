@@ -19,6 +19,13 @@ impl Rule {
         format!("{method} {} ({})", self.required, self.names.join(", "))
     }
 
+    /// As the engine writes it: any so many of quoted names; `None`: empty.
+    pub fn read(text: &str) -> Option<Rule> {
+        let (required, names) = text.strip_prefix("ANY ")?.split_once(" (")?;
+        let names = names.strip_suffix(')')?.split(", ").map(|name| name.trim_matches('"').to_owned()).collect();
+        Some(Rule { first: false, required: required.parse().ok()?, names })
+    }
+
     /// The place in the list, which is the priority with `FIRST`. Names are compared without regard to case.
     pub fn place(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|one| one == "*" || one.eq_ignore_ascii_case(name))

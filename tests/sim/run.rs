@@ -34,6 +34,8 @@ mod engine;
 mod heals;
 #[path = "judge.rs"]
 mod judge;
+#[path = "kept.rs"]
+mod kept;
 #[path = "paths.rs"]
 mod paths;
 #[path = "promises.rs"]
@@ -190,6 +192,8 @@ struct Sim {
     owed: Vec<(usize, Record)>,
     /// Failovers whose intent is not on disk.
     unintended: BTreeMap<usize, u64>,
+    /// Services whose last facts could not be written.
+    unfacted: BTreeSet<usize>,
     /// The file of what was seen, and when it was written.
     seen: (Mono, Vec<Option<Knowledge>>),
     /// The present engine was told of it.
@@ -296,6 +300,7 @@ impl Sim {
             known: vec![Known::default(); clusters.len()],
             owed: Vec::new(),
             unintended: BTreeMap::new(),
+            unfacted: BTreeSet::new(),
             seen: (Mono::ZERO, Vec::new()),
             restored: false,
             route_looks: vec![Mono::ZERO; clusters.len()],

@@ -94,6 +94,7 @@ pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
                 salvage_timeout: ms(2_000),
                 followers: OnNewPrimary::Off,
                 rejoin: failover_core::model::OnRejoin::Manual,
+                sync: failover_core::model::SyncModel::default(),
             }
         },
         fence: FenceModel { require, timeout: ms(10_000) },

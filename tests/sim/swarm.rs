@@ -20,6 +20,7 @@ use super::replication::Rule;
 use super::salvage;
 use super::settings::service;
 use super::sweep;
+use super::sync_sets;
 
 /// A path that may be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +225,10 @@ static SALVAGE_IS_NEWER: LazyLock<Vec<u64>> =
 static FOLLOWERS_ARE_NEWER: LazyLock<Vec<u64>> =
     LazyLock::new(|| crate::regressions_before("# From here on with followers.").collect());
 
+/// And these, from before the engine kept the set that commits wait for.
+static SYNC_SETS_ARE_NEWER: LazyLock<Vec<u64>> =
+    LazyLock::new(|| crate::regressions_before("# From here on with sync sets.").collect());
+
 pub const ACTIONS: [&str; 14] = [
     "ask_host",
     "pre_checks",
@@ -366,6 +371,9 @@ pub fn setup(seed: u64) -> Setup {
     }
     if !FOLLOWERS_ARE_NEWER.contains(&seed) {
         followers::add(&mut setup, seed);
+    }
+    if !SYNC_SETS_ARE_NEWER.contains(&seed) {
+        sync_sets::add(&mut setup, seed);
     }
     name_in_model(&mut setup, &mut Dice::new(seed ^ 0x0909));
     setup.moments.sort_by_key(|moment| moment.at);

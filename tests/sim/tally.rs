@@ -57,6 +57,8 @@ pub const INVARIANTS: &[&str] = &[
     "the_same_seed_says_the_same",
     "the_old_log_is_read_only_behind_the_proof",
     "traffic_goes_to_the_primary_alone",
+    "the_journal_has_whoever_may_acknowledge",
+    "the_set_is_kept",
     "what_a_failover_left_behind_is_put_right",
     "what_the_record_says_of_a_salvage_is_true",
     "what_was_done_is_undone",

@@ -125,6 +125,7 @@ pub fn postgres() -> PostgresModel {
         salvage_timeout: ms(2_000),
         followers: OnNewPrimary::Off,
         rejoin: failover_core::model::OnRejoin::Manual,
+        sync: failover_core::model::SyncModel::default(),
     }
 }
 
@@ -183,6 +184,8 @@ pub struct Node {
     pub control_timeline: Option<u32>,
     /// `pg_conf_load_time()`, by a counter.
     pub settings_loaded: Option<i64>,
+    /// `synchronous_standby_names` of a standby, where it has its own.
+    pub names: Option<String>,
     /// Its receiver streams again then.
     pub streams_at: Option<Mono>,
     /// What the primary's list says about it, while it streams.
@@ -327,6 +330,7 @@ impl World {
                 slot: None,
                 control_timeline: None,
                 settings_loaded: None,
+                names: None,
                 streams_at: None,
                 row: Row::Streams,
                 engines: Vec::new(),
@@ -713,7 +717,7 @@ impl World {
             replay_conflict: node.replay_conflict && !node.writable,
             delayed: node.delayed,
             spool: node.spool.filter(|_| !node.writable),
-            sync_names: self.sync_names.clone(),
+            sync_names: node.names.clone().filter(|_| !node.writable).unwrap_or_else(|| self.sync_names.clone()),
             sync_commit: self.sync_commit,
             sync_commit_overridden: self.sync_commit_overridden,
             settings_loaded: node.settings_loaded,
@@ -915,6 +919,9 @@ impl World {
                 self.sync_names = names;
                 Ok(Report::Done { message: "put back".into() })
             }
+            Action::SetSyncNames { server, standby, from, names, .. } => {
+                self.set_names(usize::from(server.0), standby, &from, names)
+            }
             Action::DropSlot { slot, .. } => Ok(Report::Done { message: format!("{slot} dropped") }),
             Action::Checkpoint { .. } => Ok(Report::Done { message: "written".into() }),
             Action::StopServer { server } => {
@@ -1007,6 +1014,9 @@ impl World {
             Action::Promote { server, .. } => {
                 let timeline = self.nodes.iter().map(|node| node.timeline).max().unwrap_or(1) + 1;
                 let node = &mut self.nodes[usize::from(server.0)];
+                if let Some(names) = node.names.take() {
+                    self.sync_names = names;
+                }
                 node.writable = true;
                 node.streaming = false;
                 node.timeline = timeline;
@@ -1063,6 +1073,23 @@ impl World {
         }
         let slot = node.slot.clone();
         Ok(Repointed { streams: true, changed: true, slot, message: format!("pointed to db{}", primary.0 + 1) })
+    }
+
+    /// A server's `synchronous_standby_names`, where it is still what was seen.
+    fn set_names(&mut self, at: usize, standby: bool, from: &str, names: String) -> Result<Report, Failure> {
+        let (node, before) = (&self.nodes[at], self.sample(at).sync_names);
+        if node.mode != Mode::Up || node.writable == standby || before != from {
+            return Err(Failure::no_effect("it cannot be asked, has another role, or other names", "look at it"));
+        }
+        let message = format!("synchronous_standby_names is '{names}'");
+        let node = &mut self.nodes[at];
+        node.settings_loaded = Some(node.settings_loaded.unwrap_or_default() + 1);
+        if standby {
+            node.names = Some(names);
+        } else {
+            self.sync_names = names;
+        }
+        Ok(Report::Done { message })
     }
 
     /// What SIGINT comes to: the end of the log, which those receive that are not deaf, or a crash.

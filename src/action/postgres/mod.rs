@@ -21,6 +21,7 @@ mod spool_survey;
 mod survey;
 mod switchover_survey;
 mod sync_gate;
+mod sync_set;
 mod sync_survey;
 pub(crate) mod traffic;
 mod verify;
@@ -47,6 +48,7 @@ pub(crate) use survey::{Around, Surveyed};
 pub(crate) use await_replay::Replayed;
 pub(crate) use promote::Promotion;
 pub(crate) use repoint::Order as Repoint;
+pub(crate) use sync_set::SyncOrder;
 
 /// A session left over from one action serves the next one only for so long: a failover takes its steps in a few seconds.
 const KEPT_FOR: Duration = Duration::from_secs(30);

@@ -92,6 +92,8 @@ pub(crate) struct Around {
     pub delay_allowed: bool,
     /// Whether it would be pointed to another primary (`data.followers`): there is a third server.
     pub followers: bool,
+    /// The engine keeps `synchronous_standby_names` (`data.synchronous`).
+    pub keeps_sync_set: bool,
     /// Salvage is tried (`data.salvage`) where the hosts can be asked; `Some(true)`: it is required.
     pub salvage: Option<bool>,
 }
@@ -519,6 +521,9 @@ impl Seen<'_> {
     /// Whether commits would go through after a promotion.
     fn sync_gate(&self, found: &mut Findings<'_>) {
         let (answer, role, sync_names) = (self.answer, &self.role, self.sync_names());
+        if self.around.keeps_sync_set {
+            self.sync_set(found);
+        }
         if sync_names.is_empty() {
             return;
         }
@@ -541,6 +546,33 @@ impl Seen<'_> {
                 remedy,
             );
         }
+    }
+
+    /// Whether the engine could keep the set of standbys that commits wait for.
+    fn sync_set(&self, found: &mut Findings<'_>) {
+        let (answer, role) = (self.answer, &self.role);
+        let (why, remedy) = if answer.get("alters") == Some("off") {
+            ("the server allows no ALTER SYSTEM (allow_alter_system = off)".to_owned(), "set allow_alter_system = on".to_owned())
+        } else if !answer.may_open_gate && answer.number("version").is_some_and(|version| version >= 150_000) {
+            (
+                format!("role {role} may not change synchronous_standby_names"),
+                format!("GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO {role}"),
+            )
+        } else if !answer.may_open_gate {
+            (
+                format!("role {role} may not change synchronous_standby_names: before PostgreSQL 15 only a superuser may"),
+                format!("ALTER ROLE {role} SUPERUSER, or data.synchronous = \"manual\""),
+            )
+        } else if answer.get("reload") == Some("f") {
+            (format!("role {role} may not call pg_reload_conf"), format!("GRANT EXECUTE ON FUNCTION pg_reload_conf() TO {role}"))
+        } else {
+            return;
+        };
+        found.warn(
+            FindingCode::SyncSetNotPrepared,
+            &format!("{why}: the engine cannot keep the set of standbys that commits wait for (data.synchronous)"),
+            remedy,
+        );
     }
 
     /// Whose acknowledgement a primary waits for.

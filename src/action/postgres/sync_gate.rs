@@ -14,7 +14,7 @@ use failover_core::time::Span;
 const SETTING: &str = "synchronous_standby_names";
 
 /// Between two looks for the new value.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// `has_parameter_privilege` came with PostgreSQL 15; before that only a superuser may.
 const STATE_SQL: &str = "\
@@ -22,6 +22,7 @@ SELECT current_user AS role,
        pg_catalog.current_setting('server_version_num') AS version,
        pg_catalog.current_setting('is_superuser') AS superuser,
        pg_catalog.has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
+       pg_catalog.current_setting('allow_alter_system', true) AS alters,
        (SELECT source FROM pg_catalog.pg_settings WHERE name = 'synchronous_standby_names') AS source";
 
 impl Cluster {
@@ -135,7 +136,7 @@ impl Cluster {
 }
 
 /// Everything that is needed is asked before anything is changed.
-fn check_rights(name: &str, session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<(), Failure> {
+pub(super) fn check_rights(name: &str, session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<(), Failure> {
     let rows = session.query(STATE_SQL, deadline, cancel).map_err(|error| untouched(name, &error))?;
     let role = quoted(rows.get(0, "role").unwrap_or_default());
     if rows.get(0, "source") == Some("command line") {
@@ -144,6 +145,12 @@ fn check_rights(name: &str, session: &mut Session, deadline: Deadline, cancel: &
                 "synchronous_standby_names of {name} comes from the server's command line, which ALTER SYSTEM cannot override"
             ),
             "move the setting to postgresql.conf",
+        ));
+    }
+    if rows.get(0, "alters") == Some("off") {
+        return Err(Failure::no_effect(
+            format!("{name} allows no ALTER SYSTEM (allow_alter_system = off); nothing was changed"),
+            "set allow_alter_system = on",
         ));
     }
     if rows.get(0, "reload") != Some("t") {

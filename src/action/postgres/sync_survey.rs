@@ -8,6 +8,7 @@ use failover_core::sync_set::{Method, SyncRule, SyncSetting};
 pub(super) const COLUMNS: &str = "\
        (SELECT pg_catalog.json_agg(application_name) FROM pg_catalog.pg_stat_replication WHERE state = 'streaming') AS receivers_by_name,
        pg_catalog.current_setting('cluster_name') AS cluster_name,
+       pg_catalog.current_setting('allow_alter_system', true) AS alters,
        (SELECT pg_catalog.string_agg(DISTINCT coalesce(r.rolname, d.datname, 'all'), ', ') FROM pg_catalog.pg_db_role_setting s
           LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
         WHERE EXISTS (SELECT FROM pg_catalog.unnest(s.setconfig) c WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')) AS sync_commit_overridden,

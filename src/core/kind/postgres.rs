@@ -9,6 +9,7 @@ use crate::candidate::{Ended, View, Waiver};
 use crate::effects::Effects;
 use crate::evidence::{FailureClass, Suspicion, classify};
 use crate::id::ServerId;
+use crate::kept_set::KeptSet;
 use crate::model::{CheckKind, CheckModel};
 use crate::observation::{Finding, Impairment, Verdict};
 use crate::plan::{Intent, Takeover};
@@ -42,6 +43,9 @@ pub struct Cluster {
     /// `synchronous_standby_names` of servers as it was before the engine cleared it.
     #[serde(default)]
     pub sync_names: BTreeMap<ServerId, String>,
+    /// The set of standbys that the primary's commits wait for, where the engine keeps it.
+    #[serde(default)]
+    pub kept_set: Option<KeptSet>,
     /// Slots that the engine created for standbys: on which server, and its name.
     #[serde(default)]
     pub slots: BTreeSet<(ServerId, String)>,
@@ -60,6 +64,7 @@ impl Cluster {
             handed_over: self.handed_over.into_iter().filter_map(server).collect(),
             sync_names: self.sync_names.into_iter().filter_map(|(of, names)| Some((server(of)?, names))).collect(),
             slots: self.slots.into_iter().filter_map(|(on, slot)| Some((server(on)?, slot))).collect(),
+            kept_set: self.kept_set.and_then(|kept| kept.mapped(server)),
             ..self
         }
     }

@@ -262,6 +262,7 @@ pub(crate) fn model(kind: ServiceKind) -> Model {
             salvage_timeout: Span::ZERO,
             followers: crate::model::OnNewPrimary::Off,
             rejoin: crate::model::OnRejoin::Manual,
+            sync: crate::model::SyncModel::default(),
         },
         route: RouteModel { instances: 1, ..RouteModel::none() },
         pre_checks: false,

@@ -80,6 +80,8 @@ impl Service {
         let generation = self.durable.generation;
         fx.push(Output::Journal(Record::Intent { service: self.id, generation, evidence: evidence.clone(), begun }));
         self.announce_plan(&plan, evidence, forced, fx);
+        // Nobody waits for another set: the journal has whoever may acknowledge, whatever becomes of it.
+        self.drop_tasks(|task| matches!(task, super::task::Task::SetSyncNames(_)), fx);
         self.detection.window.clear();
         if host_silent {
             // A question that nobody answers must not stand before the plan.

@@ -37,6 +37,8 @@ pub(crate) enum Task {
     Repoint(ServerId),
     /// `synchronous_standby_names` of this server is put back.
     RestoreSyncNames(ServerId),
+    /// This server gets another `synchronous_standby_names`.
+    SetSyncNames(ServerId),
     /// A slot on this server that nobody uses any more is dropped.
     DropSlot(ServerId),
     /// The weight of the primary grows to this share.
@@ -66,6 +68,7 @@ impl Task {
             Task::PointNames(server) => (Action::PointNames { server }, service.model.route.names?),
             Task::Repoint(standby) => service.repoint_one(standby, now)?,
             Task::RestoreSyncNames(server) => service.restore_action(server)?,
+            Task::SetSyncNames(server) => service.set_sync_names_action(server, now)?,
             Task::DropSlot(server) => service.drop_slot_action(server)?,
             Task::Climb(server, share) => (Action::RouteWeight { server, share }, STEP),
             Task::EmptySpool(server) => (Action::EmptySpool { server }, ms(5_000)),
@@ -85,6 +88,7 @@ impl Task {
             Task::PointNames(server) => service.names_pointed(server, outcome, fx),
             Task::Repoint(standby) => service.repointed(standby, outcome, fx),
             Task::RestoreSyncNames(server) => service.sync_names_restored(server, outcome, fx),
+            Task::SetSyncNames(server) => service.sync_names_set(server, outcome, fx),
             Task::DropSlot(server) => service.slot_dropped(server, outcome, fx),
             Task::Climb(server, share) => service.climbed(server, share, outcome, fx),
             Task::EmptySpool(server) => service.spool_emptied(server, outcome, fx),

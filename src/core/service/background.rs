@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::gate::Act;
+use super::keep_sync::Keeping;
 use super::repoint::LeftBehind;
 use super::{follow, ramp};
 use crate::id::{ActionId, Generation, ServerId};
@@ -36,6 +37,9 @@ pub(crate) struct Background {
     /// When the names are put back at the earliest, or a slot is dropped: the last time was of no use.
     #[serde(default)]
     pub(crate) tidy_after: Mono,
+    /// What is seen of the standbys that commits may wait for.
+    #[serde(default)]
+    pub(crate) keeping: Keeping,
     /// When the route was put right last, and how often in a row that was of no use.
     pub(crate) route_asserted_at: Option<(Mono, u32)>,
     /// An old primary comes back as a standby.

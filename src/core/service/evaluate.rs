@@ -43,6 +43,7 @@ impl Service {
         self.repoint_standbys(fx);
         self.drop_left_slots(fx);
         self.restore_sync_names(fx);
+        self.keep_sync_set(fx);
         self.climb(fx);
         self.drive_beside(fx);
         if self.run.plan.is_some() {

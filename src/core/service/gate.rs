@@ -47,6 +47,8 @@ pub(crate) enum Act {
     PointNames,
     /// To point standbys to a new primary, and to put right what that leaves behind.
     Repoint,
+    /// To change the set of standbys that commits wait for.
+    KeepSyncSet,
     /// To let the weight of the primary grow.
     ChangeWeight,
     /// To put the route right.
@@ -144,6 +146,20 @@ const REPOINT: &[Bar] = &[
     Bar::Hard(HardBar::Unsettled),
 ];
 
+/// What bars a change of the set that commits wait for.
+const KEEP_SYNC_SET: &[Bar] = &[
+    Bar::Soft(SoftBar::ManualIntervention),
+    Bar::Soft(SoftBar::TwoPrimaries),
+    Bar::Soft(SoftBar::Paused),
+    Bar::Soft(SoftBar::Doubt),
+    Bar::Soft(SoftBar::SecondEngine),
+    Bar::Hard(HardBar::Stopping),
+    Bar::Hard(HardBar::InFlight),
+    Bar::Hard(HardBar::Unsettled),
+    Bar::Hard(HardBar::JournalUnwritable),
+    Bar::Hard(HardBar::Rival),
+];
+
 /// What bars the return of an old primary that nobody ordered.
 const REJOIN_ALONE: &[Bar] = &[
     Bar::Hard(HardBar::InFlight),
@@ -215,6 +231,7 @@ impl Act {
                 Hard(HardBar::Shut),
             ],
             Act::Repoint => REPOINT,
+            Act::KeepSyncSet => KEEP_SYNC_SET,
             Act::AssertRoute => &[Soft(TwoPrimaries), Soft(Paused), Hard(Stopping), Hard(InFlight)],
             Act::StopReturned => &[Soft(Paused)],
             Act::Rejoin => {

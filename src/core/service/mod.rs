@@ -12,6 +12,7 @@ mod fence_again;
 pub(super) mod follow;
 pub(crate) mod gate;
 mod judge;
+pub(crate) mod keep_sync;
 pub(crate) mod limit;
 mod names;
 mod observe;
@@ -854,6 +855,7 @@ impl Service {
             .min(self.next_follow(around, now))
             .min(self.next_repoint(around, now))
             .min(self.next_sync_restore(around, now))
+            .min(self.next_keep_sync(around, now))
             .min(self.next_planned())
     }
 

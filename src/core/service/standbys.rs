@@ -37,8 +37,11 @@ impl Service {
             growth: log.growth(),
             ended,
             exact: known.is_some(),
-            sync: sync.waits_for.clone(),
-            sync_fresh: sync.is_settled() && ended.died.since(sync.at) + log.lead <= SYNC_FRESH && !self.is_overridden(),
+            sync: self.acknowledging(log),
+            sync_fresh: sync.is_settled()
+                && ended.died.since(sync.at) + log.lead <= SYNC_FRESH
+                && self.is_kept_shut(log)
+                && !self.is_overridden(),
             acknowledged_before: sync.acknowledged_before,
             acknowledged: sync.acknowledged.clone(),
             unpromised_before: sync.unpromised_before,

@@ -34,6 +34,10 @@ impl Service {
         if self.durable.cluster.sync_names.is_empty() || self.run.plan.is_some() {
             return;
         }
+        // Where the engine keeps the set, it sets one of its own.
+        if self.keeps_sync_set() && self.background.keeping.hindrance.is_none() {
+            return;
+        }
         self.forget_sync_names(fx);
         let servers: Vec<ServerId> = self.durable.cluster.sync_names.keys().copied().collect();
         let met = servers.iter().any(|server| self.is_met(*server, fx.now));
@@ -66,7 +70,7 @@ impl Service {
         }
     }
 
-    fn fresh_sample(&self, server: ServerId, now: Mono) -> Option<&Sample> {
+    pub(super) fn fresh_sample(&self, server: ServerId, now: Mono) -> Option<&Sample> {
         let state = self.servers.get(usize::from(server.0)).filter(|state| state.session_open)?;
         state.sample.as_ref().filter(|(at, _)| now.since(*at) < super::FRESH).map(|(_, sample)| sample)
     }

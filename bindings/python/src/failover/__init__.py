@@ -55,6 +55,7 @@ from .status import (
     ServerStatus,
     ServiceStatus,
     Status,
+    SyncSet,
 )
 from .tasks import Answer, Done, NoEffect, Outcome, Task, TaskResult, Unknown
 
@@ -105,6 +106,7 @@ __all__ = [
     "StandbyRefusalCode",
     "StateError",
     "Status",
+    "SyncSet",
     "SystemFault",
     "Task",
     "TaskResult",

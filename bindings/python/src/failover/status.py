@@ -17,6 +17,7 @@ __all__ = [
     "ServerStatus",
     "ServiceStatus",
     "Status",
+    "SyncSet",
 ]
 
 
@@ -144,6 +145,20 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class SyncSet:
+    """The set of standbys that commits wait for (data.synchronous = "maintain"). wanted: how many a commit is to wait for. names:
+    synchronous_standby_names of the primary. members: who may have acknowledged a commit. short: fewer than wanted can. changing: a change
+    is not confirmed yet. problem: why the engine cannot keep the set; None: it can."""
+
+    wanted: int
+    names: str
+    members: List[str]
+    short: bool
+    changing: bool
+    problem: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class PlannedSwitchover:
     """A switchover that begins later. to: the standby; None: the best one at that moment. at: RFC 3339, UTC."""
 
@@ -179,6 +194,7 @@ class ServiceStatus:
     missing: List[Reason] = field(default_factory=list)
     readiness: List[Finding] = field(default_factory=list)
     planned_switchover: Optional[PlannedSwitchover] = None
+    sync_set: Optional[SyncSet] = None
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def server(self, name: str) -> ServerStatus:
@@ -321,6 +337,17 @@ def _pause(raw: Optional[Mapping[str, Any]]) -> Optional[Pause]:
     )
 
 
+def _sync_set(raw: Optional[Mapping[str, Any]]) -> Optional[SyncSet]:
+    return None if raw is None else SyncSet(
+        wanted=raw["wanted"],
+        names=raw["names"],
+        members=list(raw["members"]),
+        short=bool(raw["short"]),
+        changing=bool(raw["changing"]),
+        problem=raw.get("problem"),
+    )
+
+
 def _planned(raw: Optional[Mapping[str, Any]]) -> Optional[PlannedSwitchover]:
     return None if raw is None else PlannedSwitchover(to=raw.get("to"), at=raw["at"], left_ms=raw["left_ms"])
 
@@ -347,5 +374,6 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
         missing=_reasons(raw.get("missing", [])),
         readiness=[finding_of(one) for one in raw.get("readiness", [])],
         planned_switchover=_planned(raw.get("planned_switchover")),
+        sync_set=_sync_set(raw.get("sync_set")),
         raw=raw,
     )
