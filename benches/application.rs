@@ -1,5 +1,6 @@
 //! How long the clients of an application are without an answer, and how many of their requests fail, with the engine and with HAProxy's
-//! own checks and a backup server at the same intervals; both in the same run, in turn.
+//! own checks and a backup server at the same intervals; both in the same run, in turn. Then the same kill with nobody who is told, and with
+//! receivers of notifications that take every message and never answer, drip, or are not there.
 //!
 //! `APPLICATIONS=` of each (10). Prints medians and ranges; no number is judged.
 
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use support::app::judge::Outcome;
 use support::app::{Fault, QUIET, baseline, with_engine, without_engine};
+use support::lab::free_port;
+use support::receiver::{Manner, Receiver};
 use support::{Site, SiteOptions};
 
 /// As both sides are configured.
@@ -72,5 +75,31 @@ fn main() -> io::Result<()> {
         );
         println!("{:<8} {:<22} {:>24} {:>24}", "", "HAProxy's own checks", range(&haproxy.longest), range(&haproxy.failed));
     }
+    beside_dead_receivers(runs)
+}
+
+/// A kill with nobody who is told, and with receivers that do not take it.
+fn beside_dead_receivers(runs: u32) -> io::Result<()> {
+    let (silent, drips) = (Receiver::start(Manner::Silent), Receiver::start(Manner::Drips));
+    let ports = [silent.port(), drips.port(), free_port()?];
+    let (mut nobody, mut dead) = (Lost::default(), Lost::default());
+    for run in 1..=runs {
+        let quiet = QUIET + BETWEEN_CHECKS * run / runs;
+        nobody.add(&with_engine(&Site::start(&SiteOptions::default())?, Fault::Kill, quiet, &mut |_| {})?);
+        let site = Site::start(&SiteOptions::default())?;
+        let mut receivers = String::new();
+        for (place, port) in ports.iter().enumerate() {
+            receivers += &format!(
+                "\n[[notify]]\nname = \"dead{place}\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/\"\n\
+                 severity = \"info\"\ngroup_window = \"0s\"\n"
+            );
+        }
+        let text = std::fs::read_to_string(&site.config)?.replacen("\n[[services]]", &format!("{receivers}\n[[services]]"), 1);
+        site.lab.write("failover.toml", text, 0o600)?;
+        dead.add(&with_engine(&site, Fault::Kill, quiet, &mut |_| {})?);
+    }
+    let ratio = median(&dead.longest) / median(&nobody.longest);
+    println!("{:<8} {:<22} {:>24} {:>24} {ratio:>8.2}", "kill", "3 dead receivers", range(&dead.longest), range(&dead.failed));
+    println!("{:<8} {:<22} {:>24} {:>24}", "", "nobody is told", range(&nobody.longest), range(&nobody.failed));
     Ok(())
 }

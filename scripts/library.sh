@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The shared and the static library with their links, and failover.pc for use in place.
 #   scripts/library.sh [release|dev] [FOLDER]        FOLDER: target/capi/release
-# FEATURES=ssh,route53,rfc2136: what is in it besides the C interface. RUSTFLAGS and CARGO_FLAGS are passed on.
+# FEATURES=ssh,route53,rfc2136,email: what is in it besides the C interface. RUSTFLAGS and CARGO_FLAGS are passed on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 profile=${1:-release}
 folder=${2:-target/capi/$profile}
-features=${FEATURES-ssh,route53,rfc2136}
+features=${FEATURES-ssh,route53,rfc2136,email}
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 abi=$(sed -n 's/^#define FAILOVER_ABI_VERSION \([0-9]*\)$/\1/p' include/failover.h)
 major=$((abi >> 16))

@@ -13,7 +13,7 @@ export SCHEDULES=${SCHEDULES:-100}
 root=${ROOT:-$PWD}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 # Only this one build is another: what it depends on is what the other tests have built.
-built=$(scripts/cargo.sh rustc --locked --quiet --manifest-path "$root/Cargo.toml" --lib --features ssh,route53,rfc2136 --profile test --message-format json \
+built=$(scripts/cargo.sh rustc --locked --quiet --manifest-path "$root/Cargo.toml" --lib --features ssh,route53,rfc2136,email --profile test --message-format json \
 	-- --cfg shuttle -A warnings | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
 [ -n "$built" ] || { echo 'schedules.sh: nothing was built' >&2; exit 1; }
 cd "$root"

@@ -75,6 +75,7 @@ look() {
     if [ "$what" = test ]; then
         have pgbouncer || need pgbouncer 'a connection pooler in front of the databases'
         have shellcheck || need shellcheck 'checks the shell scripts'
+        /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || need python3-aiosmtpd 'a mail server, for notifications'
         have openssl || need openssl 'certificates for the TLS tests'
         have c++ || need g++ 'the C header has to be one of C++ too'
         have cmake || need cmake 'a C program that finds the installed library by its package'

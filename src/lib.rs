@@ -35,7 +35,7 @@
 //! | `wire` | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
 //! | `check` | one file per kind of check; a trait with one method |
 //! | `action` | effects: on a database host, over SQL, on HAProxy, by command; each idempotent |
-//! | `engine` | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal |
+//! | `engine` | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal, notifications |
 //! | `src/ffi` | the package `failover-capi`: the functions of `include/failover.h`. Each converts its arguments, calls one function of [`Engine`], and returns the result or the error |
 //! | `src/cli` | the package `failover-cli`: the command line and daemon `failover`; it uses the library like any other program |
 //!
@@ -143,7 +143,8 @@
 //! The threads have names `fo-…`. All but the executors are fixed at start: checkers (one per check up to 64, or as many as the
 //! checks keep busy), watcher (all kept-open sessions), trigger, executors (up to two per service that can fail over, 512 in all;
 //! eight are kept, the others start when there is more to do and end after half a minute without work), role (two, if a role
-//! endpoint is configured), survey (readiness), errors (what load balancers count), knowledge (observations for the next engine),
+//! endpoint is configured), notify and deliver (one that takes in what is to be told, and one for each receiver, if there are
+//! receivers; nothing waits for them, and a bug in them freezes nothing), survey (readiness), errors (what load balancers count), knowledge (observations for the next engine),
 //! resolver (names; `getaddrinfo` has no deadline), and lanes for child processes and host code. A report that a program asks for
 //! ([`Engine::check_all`]) has threads of its own until it ends. Each thread with an endless loop
 //! announces when it will be back, and the trigger thread names those that are overdue; the thread that watches the route does
@@ -193,11 +194,12 @@ mod scratch;
 // Everything that a program can name: all modules are private.
 pub use {
     config::{
-        Breaker, Check, Config, ConfigErrors, Connection, Data, Dns, DnsProvider, DnsType, EngineSettings, ExecProbe, Fence,
-        FileContent, Haproxy, Headers, HealthCheckOthers, HostPort, HostProbe, HttpMethod, HttpProbe, OnImpaired, Pgbouncer,
+        Breaker, Check, Config, ConfigErrors, Connection, Data, Delivery, Dns, DnsProvider, DnsType, Email, EmailTls,
+        EngineSettings, ExecProbe, Fence, FileContent, Haproxy, Headers, HealthCheckOthers, HostPort, HostProbe, HttpMethod,
+        HttpProbe, Notify, NotifyCommand, NotifyFormat, NotifyKind, NotifySeverity, NotifyTarget, OnImpaired, Pgbouncer,
         PostgresCheck, PostgresProbe, PreCheck, Preset, Probe, Problem, Process, Promote, PromoteMethod, Root, Route,
         RouteCommand, ScriptedProbe, SecretSource, Server, Service, Size, SourcedSecret, Ssh, SslMode, Surroundings, Switchover,
-        TcpProbe, Timing, Trigger, TsigAlgorithm, Workers,
+        TcpProbe, Timing, Trigger, TsigAlgorithm, Webhook, Workers,
     },
     engine::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Denied, Permit, Token},
     engine::caller::on_behalf_of,
@@ -205,10 +207,7 @@ pub use {
     engine::report::{CheckSummary, DoctorReport, ReplayReport, ServiceFinding, ServiceForecast, Validation},
     engine::status::{
         BreakerStatus, CheckReport, CheckStatus, DelayBucket, DelayStatus, EventStatus, FailoverStatus, FailureStatus,
-        FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, PauseStatus, PhaseStatus,
-        PlannedSwitchoverStatus, ReadinessStatus, ReadyReport, ReasonStatus, RejoinStatus, SampleStatus, ServerStatus,
-        ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus, SyncSetStatus, ThreadStatus, TrafficStatus,
-        VerdictCounts,
+        FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, NotifyStatus, NotifyTestStatus, PauseStatus, PhaseStatus, PlannedSwitchoverStatus, ReadinessStatus, ReadyReport, ReasonStatus, RejoinStatus, SampleStatus, ServerStatus, ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus, SyncSetStatus, ThreadStatus, TrafficStatus, VerdictCounts,
     },
     engine::{
         ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,

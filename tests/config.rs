@@ -240,7 +240,7 @@ connection = 5
             error: /version (line 2, column 1) = 2: this number is out of range; write 1
             error: /preset (line 3, column 1) = "orginal": this must be one of "original"; did you mean "original"?
             error: /state_dir (line 4, column 1) = "var": this is no absolute path; write a path that starts with '/' or '~/'
-            error: /colour (line 5, column 1): this key is unknown; remove it, or use one of: version, preset, state_dir, control_socket, engine, services
+            error: /colour (line 5, column 1): this key is unknown; remove it, or use one of: version, preset, state_dir, control_socket, engine, notify, services
             error: /engine/workers (line 7, column 1) = 0: this number is out of range; write a number from 1 to 1024
             error: /services/0/name (line 9, column 1) = "-orders": this is no valid name; use up to 63 letters, digits, '.', '_' and '-', and begin with a letter or digit
             error: /services/0/kind (line 10, column 1) = "database": this must be one of "postgres", "application"; write one of them
@@ -1185,7 +1185,7 @@ fn absurd_input_is_refused_and_never_a_crash() {
         &expect![[r#"
             error: /version (line 1, column 1): this is missing and has no default; add version = 1
             error: /services (line 1, column 1): this is missing and has no default; add it
-            error: /x (line 1, column 1): this key is unknown; remove it, or use one of: version, preset, state_dir, control_socket, engine, services
+            error: /x (line 1, column 1): this key is unknown; remove it, or use one of: version, preset, state_dir, control_socket, engine, notify, services
         "#]],
     );
     says(

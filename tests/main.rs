@@ -9,6 +9,7 @@ mod architecture;
 mod config;
 mod engine;
 mod follow;
+mod notify;
 mod reference;
 mod reports;
 mod role;

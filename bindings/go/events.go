@@ -69,6 +69,9 @@ const (
 	RejoinStep           Kind = "rejoin_step"
 	LostTransactions     Kind = "lost_transactions"
 	RejoinEnded          Kind = "rejoin_ended"
+	NotifyState          Kind = "notify_state"
+	NotifyLost           Kind = "notify_lost"
+	NotifyTest           Kind = "notify_test"
 	// end
 )
 

@@ -8,6 +8,7 @@ mod handover;
 #[cfg(feature = "ssh")]
 pub(crate) mod host;
 pub(crate) mod memory;
+pub(crate) mod notify;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 #[cfg(feature = "ssh")]

@@ -19,6 +19,7 @@ Examples:
 Exit codes:
   0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
   1  `check` and `doctor`: something is not up, or would stop a failover;
+     `notify test`: a receiver did not take the message;
      `force` and `switchover` with --wait: nothing was promoted;
      `switchover --dry-run`: it would be refused; `rejoin --wait`: nothing was changed
   2  the configuration or the command line is wrong
@@ -83,6 +84,9 @@ pub enum Command {
     Force(Force),
     /// Bring an old primary that is stopped back as a standby
     Rejoin(Rejoin),
+    /// Look after the receivers of notifications
+    #[command(subcommand)]
+    Notify(Notify),
     /// Hold the deadline of a closed gate: for the engine's own use
     #[command(hide = true)]
     HoldGate,
@@ -575,6 +579,34 @@ pub struct Rejoin {
     /// Wait for the end, show the steps, and end with the outcome
     #[arg(long, short)]
     pub wait: bool,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const NOTIFY_TEST_HELP: &str = "\
+The message says that it is a test. It goes past what waits for the receiver, and past its filters. A receiver that is not named is one of \
+several: each is asked in turn, for its `timeout` at most.
+
+Examples:
+  failover notify test
+  failover notify test pager --json
+
+Exit codes: 0 each of them took it, 1 one did not, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// `failover notify`
+#[derive(Debug, Subcommand)]
+pub enum Notify {
+    /// Send a test message now, and say what the receiver answers
+    Test(NotifyTest),
+}
+
+/// `failover notify test`
+#[derive(Debug, Args)]
+#[command(after_help = NOTIFY_TEST_HELP)]
+pub struct NotifyTest {
+    /// The receiver; all of them if not given
+    pub receiver: Option<String>,
 
     #[command(flatten)]
     pub daemon: Daemon,

@@ -397,6 +397,13 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
             let at = at_ms.map(|at| UNIX_EPOCH + Duration::from_millis(at));
             Ok(said(engine.switchover(&service, made!(SwitchoverOptions { to, dry_run, at }))?))
         }
+        Request::NotifyTest { receiver } => {
+            let tested = engine.notify_test(Some(&receiver)).map_err(|error| match error {
+                EngineError::InvalidArgument(why) => Refused::new(Kind::NotFound, why),
+                other => other.into(),
+            })?;
+            Ok(json!(tested.first()))
+        }
         Request::CancelSwitchover { service } => Ok(said(engine.cancel_switchover(&service).map_err(nothing_to_do)?)),
         Request::Rejoin { wait: true, .. } | Request::Force { wait: true, .. } | Request::Switchover { wait: true, .. } => {
             Err(Refused::new(Kind::BadRequest, "what is waited for is streamed"))

@@ -22,6 +22,7 @@ mod moment;
 mod notify;
 mod operate;
 mod protocol;
+mod receivers;
 mod replay;
 mod socket;
 mod status;
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Notify};
 use exit::{Code, Trouble};
 use terminal::Terminal;
 
@@ -73,6 +74,7 @@ fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
         Command::Reset(reset) => operate::reset(&reset, json, terminal),
         Command::Switchover(switchover) => operate::switchover(&switchover, json, terminal),
         Command::Force(force) => operate::force(&force, json, terminal),
+        Command::Notify(Notify::Test(test)) => receivers::test(&test, json, terminal),
         Command::HoldGate => failover::hold_gate(std::io::BufReader::new(std::io::stdin()))
             .map(|()| Code::Ok)
             .map_err(|why| Trouble::new(Code::Failed, why)),

@@ -104,6 +104,11 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         wait: bool,
     },
+    /// A test message for a receiver of notifications: answered when that has answered.
+    NotifyTest {
+        /// The receiver.
+        receiver: String,
+    },
     /// Let a healthy primary hand over. Waited for: as `force`.
     Switchover {
         /// The service.

@@ -13,6 +13,7 @@ use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::log::message;
 use super::protocol::Request;
+use super::receivers;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{bytes, moment, printable, span, span_ms};
 
@@ -119,6 +120,7 @@ fn human(status: &Status, with_evidence: bool, terminal: Terminal) -> String {
         let line = format!("Threads that have not come back in time: {}", names.join(", "));
         let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
     }
+    text.push_str(&receivers::lines(&status.notify, terminal));
     for service in &status.services {
         text.push('\n');
         one_service(&mut text, service, with_evidence, terminal);

@@ -14,6 +14,7 @@ mod headers;
 mod load;
 mod model;
 mod node;
+mod notify;
 pub(crate) mod pgpass;
 mod preset;
 mod problem;
@@ -45,6 +46,9 @@ pub use model::{
     Breaker, Connection, Data, Dns, DnsProvider, DnsType, EngineSettings, ExecProbe, Fence, Haproxy, HealthCheckOthers,
     HostProbe, HttpMethod, HttpProbe, Pgbouncer, PostgresCheck, PostgresProbe, PreCheck, Preset, Promote, PromoteMethod, Root,
     Route, RouteCommand, ScriptedProbe, Server, Service, Ssh, SslMode, Switchover, TcpProbe, Timing, Trigger, TsigAlgorithm,
+};
+pub use notify::{
+    Delivery, Email, EmailTls, Notify, NotifyCommand, NotifyFormat, NotifyKind, NotifySeverity, NotifyTarget, Webhook,
 };
 pub use problem::{ConfigErrors, Problem};
 pub use secret_source::{SecretSource, SourcedSecret};
@@ -210,6 +214,13 @@ impl Config {
                 if shown(service) == shown(other) {
                     lines.push(format!("services.{}: a secret", service.name));
                 }
+            }
+        }
+        for receiver in &self.root.notify {
+            let same_name = new.root.notify.iter().find(|other| other.name == receiver.name);
+            let shown = |receiver: &Notify| setting::write_table(receiver);
+            if same_name.is_some_and(|other| other != receiver && shown(other) == shown(receiver)) {
+                lines.push(format!("notify.{}: a secret", receiver.name));
             }
         }
         lines

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::address::HostPort;
 use super::check::Check;
 use super::headers::Headers;
+use super::notify::Notify;
 use super::rule::Rule;
 use super::secret_source::SourcedSecret;
 use super::setting::Origin::{Inherited, Lent, Required, Unset};
@@ -35,6 +36,8 @@ settings! {
         control_socket: Option<PathBuf> = Unset;
         /// Settings of the engine itself.
         engine: EngineSettings = Unset;
+        /// Who is told what happens: webhooks, e-mail, commands. At most 16. `docs/NOTIFY.md` has an example for each.
+        notify: Vec<Notify> = Unset;
         /// The services that the engine keeps available.
         services: Vec<Service> = Required, Rule::NotEmpty;
     }

@@ -44,7 +44,8 @@ pub(super) fn report<T: Table>(own: &Layer<'_>, slot: &Slot<'_>, reader: &mut Re
         }
         let kinds: Vec<String> = foreign.iter().filter(|(name, _)| name == key).map(|(_, kind)| format!("\"{kind}\"")).collect();
         let (reason, remedy) = if !kinds.is_empty() {
-            ("a check of this kind has no such key".to_owned(), format!("it belongs to kind {}: remove it", kinds.join(" or ")))
+            let what = if T::NAME == "Notify" { "a receiver" } else { "a check" };
+            (format!("{what} of this kind has no such key"), format!("it belongs to kind {}: remove it", kinds.join(" or ")))
         } else if let Some(remedy) = upstairs(key, own, reader.has_headers()) {
             ("this key is unknown here".to_owned(), remedy)
         } else if let Some(word) = nearest(key, known.iter().copied()) {

@@ -31,6 +31,7 @@ pub(super) fn validate(root: &Root, reader: &mut Reader<'_>) {
         validate_service(service, &services.index(index), reader);
     }
     super::dependencies::validate(root, &services, reader);
+    super::notify::validate(root, reader);
     capacity(root, reader);
 }
 

@@ -781,6 +781,38 @@ event_kinds! {
         ],
         Remedy::Refusal("journal_unwritable"),
     }
+    /// A receiver of notifications does not take them, or takes them again.
+    NotifyState(63) = "notify_state" {
+        Engine, [Info, Warning], "a receiver of notifications does not take them, or takes them again",
+        [
+            "receiver": Text("its name in `notify`"),
+            "delivers": Bool,
+            "waiting": Int("events that wait for it"),
+            "why": Text("what its last answer was"),
+        ],
+        Remedy::Text("ask it: failover notify test RECEIVER; then mend the receiver, the way to it, or its settings (docs/NOTIFY.md)"),
+    }
+    /// Events were not told to a receiver of notifications, and will not be.
+    NotifyLost(64) = "notify_lost" {
+        Engine, [Alarm], "events were not told to a receiver of notifications, and will not be",
+        [
+            "receiver": Text("its name in `notify`; empty: all of them"),
+            "events": Int("how many"),
+            "cause": Text("`too_old`, `refused`, `queue_full`, `damaged`"),
+            "why": Text,
+        ],
+        Remedy::Text("read what happened meanwhile: failover events; ask the receiver: failover notify test RECEIVER (docs/NOTIFY.md)"),
+    }
+    /// A test message was sent to a receiver of notifications.
+    NotifyTest(65) = "notify_test" {
+        Engine, [Info, Warning], "a test message was sent to a receiver of notifications",
+        [
+            "receiver": Text("its name in `notify`"),
+            "delivered": Bool,
+            "answer": Text("what it answered"),
+        ],
+        Remedy::No,
+    }
     /// The engine asks the host program to run a check.
     TaskCheck(35) = "task_check" {
         Engine, [Debug], "the engine asks the host program to run a check",

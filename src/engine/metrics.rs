@@ -122,7 +122,7 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
     delay.push("_bucket", &[("le", "+Inf")], number(delays.count));
     delay.push("_sum", &[], number(delays.sum_us) / 1_000_000.0);
     delay.push("_count", &[], number(delays.count));
-    vec![
+    let mut families = vec![
         build,
         one("failover_uptime_seconds", "gauge", "Since the engine was started.", number(status.uptime_ms) / 1_000.0),
         one("failover_faulted", "gauge", "1 when a bug froze all decisions.", truth(status.faulted.is_some())),
@@ -142,7 +142,33 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
         one("failover_events_total", "counter", "Events published since the start.", number(status.events.published)),
         one("failover_events_dropped_total", "counter", "Events that a consumer did not take.", number(status.events.dropped)),
         delay,
-    ]
+    ];
+    families.extend(notifications(status));
+    families
+}
+
+/// The receivers of notifications, where there are any.
+fn notifications(status: &Status) -> Vec<Family<'static>> {
+    let mut events = Family::new(
+        "failover_notifications_total",
+        "counter",
+        "Events since the start by what became of them: delivered, given up, or told before.",
+    );
+    let mut attempts =
+        Family::new("failover_notification_failures_total", "counter", "Attempts to deliver a message that failed.");
+    let mut waiting = Family::new("failover_notifications_waiting", "gauge", "Events that wait to be told.");
+    let mut down = Family::new("failover_notification_receiver_failing", "gauge", "1 while the last attempt failed.");
+    for receiver in &status.notify {
+        let name = [("receiver", receiver.name.as_str())];
+        let outcomes = [("delivered", receiver.delivered), ("given_up", receiver.given_up), ("repeated", receiver.repeated)];
+        for (outcome, count) in outcomes {
+            events.add(&[name[0], ("outcome", outcome)], number(count));
+        }
+        attempts.add(&name, number(receiver.failed));
+        waiting.add(&name, number(receiver.waiting));
+        down.add(&name, truth(receiver.failures > 0));
+    }
+    vec![events, attempts, waiting, down]
 }
 
 fn services(status: &Status) -> Vec<Family<'static>> {

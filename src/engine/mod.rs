@@ -16,6 +16,7 @@ mod known_stats;
 mod looks;
 mod memory;
 pub(crate) mod metrics;
+pub(crate) mod notify;
 mod overview;
 pub(crate) mod pool;
 pub(crate) mod queue;
@@ -53,7 +54,7 @@ use serde_json::{Map, Value};
 
 use crate::check::embedder::HostFunction;
 use crate::clock::Clock;
-use crate::config::{Config, Service};
+use crate::config::{Config, Notify, Service};
 use crate::deadline::{Cancel, Deadline};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::{Receiver, Sender, bounded};
@@ -75,6 +76,7 @@ use embedder::{EmbedderLane, Task};
 use executor::Executor;
 use journal::{Journal, StateLock};
 use looks::Looks;
+use notify::Notifier;
 use pool::Pool;
 use queue::Hub;
 use record::Recorder;
@@ -92,7 +94,7 @@ pub use embedder::{ActionAnswer, HostAction, TaskAnswer};
 pub use error::EngineError;
 pub use queue::EventQueue;
 pub use render::EngineEvent;
-pub(crate) use status::{CheckReport, ReadyReport, Status};
+pub(crate) use status::{CheckReport, NotifyTestStatus, ReadyReport, Status};
 #[doc(hidden)]
 pub use threads::panic_text;
 
@@ -254,6 +256,7 @@ pub(crate) struct Shell {
     state_lock: parking_lot::Mutex<Option<StateLock>>,
     pub(crate) hub: Hub,
     pub(crate) threads: Threads,
+    pub(crate) notifier: Notifier,
     looks: Looks,
     pub(crate) resolver: Resolver,
     pub(crate) embedder: Arc<EmbedderLane>,
@@ -346,6 +349,7 @@ impl Engine {
             clock,
             hub: Hub::new(clock),
             threads: Threads::default(),
+            notifier: Notifier::new(),
             looks: Looks::default(),
             resolver,
             embedder,
@@ -416,6 +420,7 @@ impl Engine {
             Err(error) => {
                 life.phase = Phase::Stopped;
                 shell.resolver.close();
+                shell.notifier.close();
                 shell.hub.close();
                 return Err(error);
             }
@@ -488,6 +493,11 @@ impl Engine {
         let answer = shell.ask(|reply| Message::Reload { parts: Arc::clone(&parts), embedder, reply })?;
         answer.map_err(EngineError::Rejected)?;
         shell.reports.forget();
+        if let Err(error) = shell.notifier.configure(shell) {
+            let message =
+                format!("not all receivers of notifications are told what happens: {error}; reload the configuration once more");
+            shell.say(EventKind::Log, Severity::Alarm, &message);
+        }
         if parts.config.engine.workers != old.config.engine.workers {
             shell.say(
                 EventKind::Log,
@@ -886,6 +896,37 @@ impl Engine {
         Ok(report.into_doctor(name, only.warnings()))
     }
 
+    /// Sends a test message now, beside what waits, to the receiver of notifications with this name, and says what it answered. It works
+    /// before the start too. `None` stands for every receiver, one after the other.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidArgument`] for an unknown name, and if there is no receiver. [`EngineError::State`] where the engine was stopped,
+    /// and in a child of fork. [`EngineError::System`]. [`EngineError::Reentrant`] on a thread of the engine.
+    pub fn notify_test(&self, receiver: Option<&str>) -> Result<Vec<NotifyTestStatus>, EngineError> {
+        let shell = &self.shell;
+        shell.is_here()?;
+        if shell.is_own_thread() {
+            return Err(EngineError::Reentrant);
+        }
+        let parts = shell.parts();
+        let wanted: Vec<&Notify> =
+            parts.config.notify.iter().filter(|known| receiver.is_none_or(|name| known.name == name)).collect();
+        if wanted.is_empty() {
+            let names: Vec<&str> = parts.config.notify.iter().map(|known| known.name.as_str()).collect();
+            return Err(EngineError::InvalidArgument(match (receiver, &names[..]) {
+                (_, []) => "nobody is told what happens: the configuration has no [[notify]]".to_owned(),
+                (name, _) => format!("there is no receiver \"{}\"; there is: {}", name.unwrap_or_default(), names.join(", ")),
+            }));
+        }
+        let look = shell.looks.begin(Deadline::after(Duration::MAX))?;
+        let tested = notify::test_all(shell, &wanted, &look);
+        shell.looks.end(&look);
+        if look.cancel.is_cancelled() {
+            return Err(EngineError::State("the engine was stopped meanwhile".to_owned()));
+        }
+        tested
+    }
+
     /// The configuration in force: that of the last reload. [`Config::effective_json`] shows it with every default and without secrets.
     pub fn config(&self) -> Config {
         self.shell.parts().config.clone()
@@ -1135,6 +1176,7 @@ impl Shell {
             let duties = (self.threads.duty("route", 0), self.threads.duty("trigger", 0));
             let trigger_duty = duties.1.clone();
             self.threads.spawn("route", 0, move || route_watch::run(&shell, &duties.0, &duties.1, &cancel, &*to_core))?;
+            self.notifier.start(self, before.directory.clone())?;
             let recorder = self.start_asides(parts, before.directory, sink, &survey)?;
             if let Some(address) = parts.config.engine.role_endpoint {
                 let bound = role::start(self, address, &trigger_duty, &survey)?;
@@ -1428,6 +1470,11 @@ impl Shell {
     /// Publishes an event of the shell.
     pub(crate) fn say(&self, kind: EventKind, severity: Severity, message: &str) {
         self.publish(self.event(kind, severity, message.to_owned(), Map::new()));
+    }
+
+    /// The same with fields.
+    pub(crate) fn say_with(&self, kind: EventKind, severity: Severity, message: String, fields: Map<String, Value>) {
+        self.publish(self.event(kind, severity, message, fields));
     }
 
     /// The same about a service or one of its servers.

@@ -112,6 +112,7 @@ fn status(shell: &Shell, copied: Copied, only: Option<&str>) -> Status {
         breakers,
         role_endpoint: shell.role_endpoint.lock().map(|address| address.to_string()),
         host_functions: parts.config.host_functions().into_iter().map(answered_by).collect(),
+        notify: shell.notifier.status(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::deadline::Deadline;
 use failover_core::event::{EventKind, Severity};
 
 use super::error::EngineError;
+use super::notify::Inbox;
 use super::remedy;
 use super::render::{EngineEvent, rfc3339};
 use crate::clock::Clock;
@@ -260,12 +261,14 @@ struct HubState {
     seq: u64,
     dropped: u64,
     consumers: Vec<Arc<Shared>>,
+    /// Takes in what receivers of notifications are told; no consumer, because it wants no single observations.
+    inbox: Option<Arc<Inbox>>,
     closed: bool,
 }
 
 impl Hub {
     pub(crate) fn new(clock: Clock) -> Hub {
-        Hub { state: Mutex::new(HubState { seq: 0, dropped: 0, consumers: Vec::new(), closed: false }), clock }
+        Hub { state: Mutex::new(HubState { seq: 0, dropped: 0, consumers: Vec::new(), inbox: None, closed: false }), clock }
     }
 
     /// A new queue with everything from now on. `pollable`: with a file descriptor.
@@ -318,7 +321,19 @@ impl Hub {
         // Pushed under the hub's lock: the order in every queue is the order of the numbers. A push never waits.
         let dropped: u64 = hub.consumers.iter().map(|consumer| consumer.push(&event)).sum();
         hub.dropped += dropped;
+        if let Some(inbox) = &hub.inbox {
+            inbox.offer(&event);
+        }
         Some(event)
+    }
+
+    /// From now on what receivers of notifications may be told is taken in here too.
+    pub(super) fn listen(&self, inbox: &Arc<Inbox>) {
+        let mut hub = self.state.lock();
+        if hub.closed {
+            inbox.close();
+        }
+        hub.inbox = Some(Arc::clone(inbox));
     }
 
     /// Nobody listens: what only listeners would see need not be rendered.
@@ -330,6 +345,9 @@ impl Hub {
     pub(crate) fn close(&self) {
         let mut hub = self.state.lock();
         hub.closed = true;
+        if let Some(inbox) = hub.inbox.take() {
+            inbox.close();
+        }
         for consumer in hub.consumers.drain(..) {
             consumer.state.lock().closed = true;
             consumer.set_ready(true);

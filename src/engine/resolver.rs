@@ -63,9 +63,17 @@ impl Resolver {
     /// # Errors
     /// [`EngineError::System`] when the operating system has no thread left.
     pub(crate) fn start(&self, threads: &Threads) -> Result<(), EngineError> {
+        self.start_as(threads, 0)
+    }
+
+    /// The same with a number of its own.
+    ///
+    /// # Errors
+    /// As for [`Resolver::start`].
+    pub(crate) fn start_as(&self, threads: &Threads, number: usize) -> Result<(), EngineError> {
         let shared = Arc::clone(&self.0);
-        let duty = threads.aside_duty("resolve", 0);
-        threads.spawn("resolve", 0, move || shared.run(&duty))
+        let duty = threads.aside_duty("resolve", number);
+        threads.spawn("resolve", number, move || shared.run(&duty))
     }
 
     /// Ends the thread, after the look it may be in.

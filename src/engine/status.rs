@@ -60,6 +60,55 @@ pub struct Status {
     /// The functions that checks of kind `host` ask the program for, by name; also before the start.
     #[serde(default)]
     pub host_functions: Vec<HostFunctionStatus>,
+    /// The receivers of notifications.
+    #[serde(default)]
+    pub notify: Vec<NotifyStatus>,
+}
+
+/// A receiver of notifications. The numbers are those since the start of the engine; what waits may be from before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NotifyStatus {
+    /// Its name.
+    pub name: String,
+    /// `webhook`, `email` or `command`.
+    pub kind: String,
+    /// Events that wait to be told.
+    pub waiting: u64,
+    /// Events that were delivered.
+    pub delivered: u64,
+    /// Messages that were delivered; each has one event or more.
+    pub messages: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Events that were given up: nobody was told.
+    pub given_up: u64,
+    /// Events that were not told because they had been told before.
+    pub repeated: u64,
+    /// Consecutive attempts that failed; 0 if the last one succeeded.
+    pub failures: u32,
+    /// Its circuit breaker: `closed`, `open` or `half_open`.
+    pub breaker: String,
+    /// What it answered last, or why there was no answer.
+    pub answer: String,
+    /// The time of the last delivery: RFC 3339, UTC; null before the first.
+    pub delivered_at: Option<String>,
+}
+
+/// What came of a test message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NotifyTestStatus {
+    /// The receiver.
+    pub name: String,
+    /// `webhook`, `email` or `command`.
+    pub kind: String,
+    /// True if the receiver took it.
+    pub delivered: bool,
+    /// What it answered, or why there was no answer.
+    pub answer: String,
+    /// How long that took, in milliseconds.
+    pub took_ms: f64,
 }
 
 /// A function that checks of kind `host` ask the embedding program for.

@@ -779,6 +779,7 @@ impl Trigger {
         executor.close();
         shell.embedder.close();
         shell.resolver.close();
+        shell.notifier.close();
         watcher.stop();
         shell.parts().close();
         for pending in state.pending.into_values() {

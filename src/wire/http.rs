@@ -12,15 +12,13 @@ use parking_lot::Mutex;
 use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::http::header::{HeaderName, HeaderValue};
+use ureq::http::header::{DATE, HeaderName, HeaderValue, LOCATION};
 use ureq::http::uri::Scheme;
-#[cfg(feature = "route53")]
-use ureq::http::{Method, Request, header::DATE};
+use ureq::http::{Method, Request};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
 
 use super::http_head::Head;
-#[cfg(feature = "route53")]
 use super::resolve::Addresses;
 use super::socket::{Stream, interrupted};
 use crate::deadline::{Cancel, Deadline, Interrupted};
@@ -138,7 +136,6 @@ impl Wire {
 }
 
 /// One request to an API and its whole answer.
-#[cfg(feature = "route53")]
 pub(crate) struct Exchange<'a> {
     /// Where names become addresses.
     pub(crate) addresses: &'a dyn Addresses,
@@ -153,28 +150,29 @@ pub(crate) struct Exchange<'a> {
 }
 
 /// What came back.
-#[cfg(feature = "route53")]
 pub(crate) struct Reply {
     /// The status code. Redirects are not followed.
     pub(crate) status: u16,
     /// The `Date` header.
+    #[cfg_attr(not(feature = "route53"), expect(dead_code))]
     pub(crate) date: Option<String>,
+    /// The `Location` header.
+    pub(crate) location: Option<String>,
     /// The body.
     pub(crate) body: Vec<u8>,
 }
 
 /// Why no whole answer came back.
-#[cfg(feature = "route53")]
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) kind: FaultKind,
     /// The request may have reached the server.
+    #[cfg_attr(not(feature = "route53"), expect(dead_code))]
     pub(crate) sent: bool,
     /// One line for people.
     pub(crate) message: String,
 }
 
-#[cfg(feature = "route53")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultKind {
     /// The cancel signal.
@@ -191,7 +189,6 @@ pub(crate) enum FaultKind {
     TooLong,
 }
 
-#[cfg(feature = "route53")]
 impl Exchange<'_> {
     /// Sends a request over a connection of its own and reads the answer.
     pub(crate) fn run(&self, request: Request<&[u8]>) -> Result<Reply, Fault> {
@@ -221,7 +218,8 @@ impl Exchange<'_> {
         let outcome = if bare { agent.run(request.map(|_| ())) } else { agent.run(request) };
         let response = outcome.map_err(|error| wire.fault(&error.to_string()))?;
         let status = response.status().as_u16();
-        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (date, location) = (header(DATE), header(LOCATION));
         let mut body = Vec::new();
         let limit = u64::try_from(self.body_limit).unwrap_or(u64::MAX).saturating_add(1);
         let read = response.into_body().into_reader().take(limit).read_to_end(&mut body);
@@ -232,11 +230,10 @@ impl Exchange<'_> {
             let message = format!("status {status} with more than {} bytes", self.body_limit);
             return Err(Fault { kind: FaultKind::TooLong, sent: true, message });
         }
-        Ok(Reply { status, date, body })
+        Ok(Reply { status, date, location, body })
     }
 }
 
-#[cfg(feature = "route53")]
 impl Wire {
     /// What a failed request means. `words` are the library's.
     fn fault(&self, words: &str) -> Fault {

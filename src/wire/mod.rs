@@ -8,6 +8,8 @@ mod http_head;
 pub(crate) mod postgres;
 pub(crate) mod record_set;
 pub(crate) mod resolve;
+#[cfg(feature = "email")]
+pub(crate) mod smtp;
 pub(crate) mod socket;
 #[cfg(feature = "ssh")]
 pub(crate) mod ssh;

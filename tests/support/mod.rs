@@ -27,6 +27,7 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod queue;
+pub mod receiver;
 pub mod recording;
 pub mod replication;
 pub mod saturation;

@@ -69,6 +69,9 @@ class EventKind(str, Enum):
     REJOIN_STEP = "rejoin_step"
     LOST_TRANSACTIONS = "lost_transactions"
     REJOIN_ENDED = "rejoin_ended"
+    NOTIFY_STATE = "notify_state"
+    NOTIFY_LOST = "notify_lost"
+    NOTIFY_TEST = "notify_test"
     # end
 
     def __str__(self) -> str:

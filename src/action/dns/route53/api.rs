@@ -383,7 +383,7 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, date: Option<&str>, body: &str) -> Refusal {
-        let reply = Reply { status, date: date.map(str::to_owned), body: body.as_bytes().to_vec() };
+        let reply = Reply { status, date: date.map(str::to_owned), location: None, body: body.as_bytes().to_vec() };
         refusal(
             &reply,
             &Credentials::example("AKIDEXAMPLE", "geheim", Some("losung")),

@@ -623,13 +623,13 @@ aws_access_key_id = wrong
     fn an_answer_with_a_moment_expires() {
         let body =
             br#"{"Code":"Success","AccessKeyId":"AKID","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"}"#;
-        let reply = Reply { status: 200, date: None, body: body.to_vec() };
+        let reply = Reply { status: 200, date: None, location: None, body: body.to_vec() };
         let found = answered(&reply, "x").unwrap();
         let expires = SystemTime::from(OffsetDateTime::parse("2030-01-01T00:00:00Z", &Rfc3339).unwrap());
         assert!(found.is_fresh(expires - AHEAD - LONG) && !found.is_fresh(expires - AHEAD) && !found.is_over(expires - LONG));
         assert!(found.is_over(expires));
         for wrong in ["{", "{}", r#"{"Code":"AssumeRoleUnauthorizedAccess"}"#, r#"{"AccessKeyId":"a b","SecretAccessKey":"s"}"#] {
-            let reply = Reply { status: 200, date: None, body: wrong.as_bytes().to_vec() };
+            let reply = Reply { status: 200, date: None, location: None, body: wrong.as_bytes().to_vec() };
             assert!(answered(&reply, "x").is_err(), "{wrong}");
         }
     }
