@@ -247,6 +247,7 @@ fn the_help_shows_examples_and_exit_codes() {
           switchover   Let a healthy primary hand over to a standby, without losing a row
           force        Fail over now, whatever the checks say
           rejoin       Bring an old primary that is stopped back as a standby
+          notify       Look after the receivers of notifications
           replay       Go through a recorded decision again, and compare
           completions  Print the completion script of a shell
           help         Print this message or the help of the given subcommand(s)
@@ -268,6 +269,7 @@ fn the_help_shows_examples_and_exit_codes() {
         Exit codes:
           0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
           1  `check` and `doctor`: something is not up, or would stop a failover;
+             `notify test`: a receiver did not take the message;
              `force` and `switchover` with --wait: nothing was promoted;
              `switchover --dry-run`: it would be refused; `rejoin --wait`: nothing was changed
           2  the configuration or the command line is wrong

@@ -49,6 +49,9 @@ _failover() {
             failover,metrics)
                 cmd="failover__subcmd__metrics"
                 ;;
+            failover,notify)
+                cmd="failover__subcmd__notify"
+                ;;
             failover,pause)
                 cmd="failover__subcmd__pause"
                 ;;
@@ -112,6 +115,9 @@ _failover() {
             failover__subcmd__help,metrics)
                 cmd="failover__subcmd__help__subcmd__metrics"
                 ;;
+            failover__subcmd__help,notify)
+                cmd="failover__subcmd__help__subcmd__notify"
+                ;;
             failover__subcmd__help,pause)
                 cmd="failover__subcmd__help__subcmd__pause"
                 ;;
@@ -142,6 +148,21 @@ _failover() {
             failover__subcmd__help,validate)
                 cmd="failover__subcmd__help__subcmd__validate"
                 ;;
+            failover__subcmd__help__subcmd__notify,test)
+                cmd="failover__subcmd__help__subcmd__notify__subcmd__test"
+                ;;
+            failover__subcmd__notify,help)
+                cmd="failover__subcmd__notify__subcmd__help"
+                ;;
+            failover__subcmd__notify,test)
+                cmd="failover__subcmd__notify__subcmd__test"
+                ;;
+            failover__subcmd__notify__subcmd__help,help)
+                cmd="failover__subcmd__notify__subcmd__help__subcmd__help"
+                ;;
+            failover__subcmd__notify__subcmd__help,test)
+                cmd="failover__subcmd__notify__subcmd__help__subcmd__test"
+                ;;
             *)
                 ;;
         esac
@@ -149,7 +170,7 @@ _failover() {
 
     case "${cmd}" in
         failover)
-            opts="-h -V --json --color --help --version run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon switchover force rejoin hold-gate replay completions help"
+            opts="-h -V --json --color --help --version run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon switchover force rejoin notify hold-gate replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -371,7 +392,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help)
-            opts="run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon switchover force rejoin hold-gate replay completions help"
+            opts="run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon switchover force rejoin notify hold-gate replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -527,6 +548,34 @@ _failover() {
         failover__subcmd__help__subcmd__metrics)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__help__subcmd__notify)
+            opts="test"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__help__subcmd__notify__subcmd__test)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -699,6 +748,92 @@ _failover() {
         failover__subcmd__metrics)
             opts="-h --details --socket --config --json --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__notify)
+            opts="-h --json --color --help test help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__notify__subcmd__help)
+            opts="test help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__notify__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__notify__subcmd__help__subcmd__test)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__notify__subcmd__test)
+            opts="-h --socket --config --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -92,7 +92,7 @@ impl Server<'_> {
             info = talk.hello()?;
         }
         if let Some((user, password)) = self.login {
-            talk.log_in(&info, Credentials::new(user.to_owned(), password.to_owned()))?;
+            talk.log_in(&info, &Credentials::new(user.to_owned(), password.to_owned()))?;
         }
         let mut parameters = Vec::new();
         if info.supports_feature(Extension::EightBitMime) {
@@ -166,7 +166,7 @@ impl Talk<'_> {
         ServerInfo::from_response(&response).map_err(|error| Fault::Other(format!("EHLO: {error}")))
     }
 
-    fn log_in(&mut self, info: &ServerInfo, credentials: Credentials) -> Result<(), Fault> {
+    fn log_in(&mut self, info: &ServerInfo, credentials: &Credentials) -> Result<(), Fault> {
         let Some(mechanism) = info.get_auth_mechanism(&[Mechanism::Plain, Mechanism::Login]) else {
             let how = "the server offers no login by AUTH PLAIN or LOGIN: set tls to what it wants first, or remove user";
             return Err(Fault::Other(how.to_owned()));

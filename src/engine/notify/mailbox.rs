@@ -40,7 +40,7 @@ pub(super) struct Numbers {
 }
 
 /// Events that are not told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Loss {
     pub(super) events: usize,
     pub(super) cause: Cause,
@@ -92,7 +92,9 @@ impl Mailbox {
         for (id, event) in events {
             let (changes, repeated) = state.outbox.offer(delivery, &self.name, event, id, now);
             state.numbers.repeated += u64::from(repeated);
-            changes.iter().for_each(|change| state.outbox.apply(change));
+            for change in &changes {
+                state.outbox.apply(change);
+            }
             records.extend(changes);
         }
         let mut outcome = Outcome::default();

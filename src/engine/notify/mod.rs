@@ -68,7 +68,8 @@ pub(crate) struct Notifier {
 struct State {
     receivers: Vec<Arc<Receiver>>,
     inbox: Option<Arc<Inbox>>,
-    state_dir: Option<PathBuf>,
+    /// Where what waits is kept.
+    directory: Option<PathBuf>,
     closed: bool,
 }
 
@@ -88,7 +89,7 @@ impl Notifier {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             random = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX).to_ne_bytes();
         }
-        let instance = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let instance = format!("{:016x}", u64::from_be_bytes(random));
         Notifier { state: Mutex::default(), resolver: Resolver::default(), instance, threads: AtomicUsize::new(0) }
     }
 
@@ -97,7 +98,7 @@ impl Notifier {
     /// # Errors
     /// [`EngineError::System`] when the system has no thread or descriptor left.
     pub(super) fn start(&self, shell: &Arc<Shell>, state_dir: Option<PathBuf>) -> Result<(), EngineError> {
-        self.state.lock().state_dir = state_dir;
+        self.state.lock().directory = state_dir;
         self.configure(shell)
     }
 
@@ -125,7 +126,7 @@ impl Notifier {
                 }
                 let mailbox = known.map_or_else(
                     || {
-                        let (mailbox, outcome) = Mailbox::open(state.state_dir.as_deref(), &settings.name, now_ms(shell));
+                        let (mailbox, outcome) = Mailbox::open(state.directory.as_deref(), &settings.name, now_ms(shell));
                         said.push((settings.name.clone(), outcome));
                         Arc::new(mailbox)
                     },
@@ -143,7 +144,7 @@ impl Notifier {
             made.and_then(|()| self.listen(shell, &mut state))
         };
         for (name, outcome) in said {
-            tell(shell, &name, outcome, "");
+            tell(shell, &name, &outcome, "");
         }
         outcome
     }
@@ -170,7 +171,9 @@ impl Notifier {
         let mut state = self.state.lock();
         state.closed = true;
         self.resolver.close();
-        state.receivers.iter().for_each(|receiver| receiver.close());
+        for receiver in &state.receivers {
+            receiver.close();
+        }
     }
 
     /// Every receiver, for the status.
@@ -253,17 +256,17 @@ fn take_in(shell: &Arc<Shell>, inbox: &Inbox, duty: &Duty) {
             taken.events.iter().map(|event| (format!("{instance}-{}", event.seq), &**event)).collect();
         for receiver in shell.notifier.receivers() {
             let outcome = receiver.mailbox.take_in(&receiver.settings.delivery, &events, now_ms(shell));
-            tell(shell, &receiver.settings.name, outcome, "");
+            tell(shell, &receiver.settings.name, &outcome, "");
         }
         if taken.dropped > 0 {
             let loss = Loss { events: usize::try_from(taken.dropped).unwrap_or(usize::MAX), cause: outbox::Cause::QueueFull };
-            tell(shell, "", Outcome { loss: Some(loss), disk: None }, "they came faster than the disk took them");
+            tell(shell, "", &Outcome { loss: Some(loss), disk: None }, "they came faster than the disk took them");
         }
     }
 }
 
 /// Says what has to be said of a change.
-fn tell(shell: &Shell, name: &str, outcome: Outcome, why: &str) {
+fn tell(shell: &Shell, name: &str, outcome: &Outcome, why: &str) {
     if let Some(Loss { events, cause }) = outcome.loss {
         let whom = if name.is_empty() { "the receivers of notifications".to_owned() } else { format!("the receiver {name}") };
         let because = match cause {
@@ -334,7 +337,7 @@ fn deliver(shell: &Arc<Shell>, receiver: &Receiver, duty: &Duty) {
             Answer::Delivered(said) => {
                 permit.success();
                 let outcome = mailbox.delivered(&said, rfc3339(shell.clock.wall(shell.clock.now())));
-                tell(shell, &settings.name, outcome, "");
+                tell(shell, &settings.name, &outcome, "");
                 if std::mem::take(&mut told) {
                     tell_state(shell, receiver, true, &said);
                 }
@@ -343,7 +346,7 @@ fn deliver(shell: &Arc<Shell>, receiver: &Receiver, duty: &Duty) {
                 // It answers, and so is well: it only does not like this.
                 permit.report(refused);
                 let outcome = mailbox.failed(&settings.delivery, &why, refused, now_ms(shell), chance());
-                tell(shell, &settings.name, outcome, &why);
+                tell(shell, &settings.name, &outcome, &why);
                 let failures = mailbox.with(|state| state.outbox.failures());
                 if failures >= TROUBLE && !std::mem::replace(&mut told, true) {
                     tell_state(shell, receiver, false, &why);

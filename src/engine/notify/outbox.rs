@@ -279,7 +279,9 @@ pub(super) mod tests {
     /// Offers an event and takes in what it changes: how many lines there are now, and whether it was told before.
     fn offer(outbox: &mut Outbox, delivery: &Delivery, event: &EngineEvent, now: u64) -> (usize, bool) {
         let (records, repeated) = outbox.offer(delivery, "one", event, &format!("id-{now}-{}", outbox.waiting()), now);
-        records.iter().for_each(|record| outbox.apply(record));
+        for record in &records {
+            outbox.apply(record);
+        }
         (outbox.waiting(), repeated)
     }
 

@@ -147,7 +147,9 @@ mod tests {
         let state = event(EventKind::StateChanged, Severity::Info, "web", &[("to", "failed_over".into())]);
         for (number, event) in [&started, &state, &started].into_iter().enumerate() {
             let (records, _) = outbox.offer(&delivery, "one", event, &format!("id{number}"), number as u64);
-            records.iter().for_each(|record| outbox.apply(record));
+            for record in &records {
+                outbox.apply(record);
+            }
             all.extend(records);
         }
         all.push(Record::Gone(Gone { ids: vec!["id0".to_owned(), "id1-over-0".to_owned()] }));
@@ -156,7 +158,9 @@ mod tests {
 
     fn after(records: &[Record]) -> Outbox {
         let mut outbox = Outbox::default();
-        records.iter().for_each(|record| outbox.apply(record));
+        for record in records {
+            outbox.apply(record);
+        }
         outbox
     }
 
@@ -222,7 +226,9 @@ mod tests {
         for number in 0..STALE as u64 * 2 {
             let (mut records, _) = outbox.offer(&delivery, "one", &started, &format!("id{number}"), number * 4_000_000);
             records.push(Record::Gone(Gone { ids: vec![format!("id{number}")] }));
-            records.iter().for_each(|record| outbox.apply(record));
+            for record in &records {
+                outbox.apply(record);
+            }
             // Without the disk's own time.
             if number % 100 == 0 || number > STALE as u64 {
                 spool.write(&records, &outbox).unwrap();
