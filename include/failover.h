@@ -677,6 +677,15 @@
 // The return of an old primary ended.
 #define FAILOVER_EVENT_REJOIN_ENDED 49
 
+// A receiver of notifications does not take them, or takes them again.
+#define FAILOVER_EVENT_NOTIFY_STATE 63
+
+// Events were not told to a receiver of notifications, and will not be.
+#define FAILOVER_EVENT_NOTIFY_LOST 64
+
+// A test message was sent to a receiver of notifications.
+#define FAILOVER_EVENT_NOTIFY_TEST 65
+
 // Of interest when searching for a cause: single observations.
 #define FAILOVER_SEVERITY_DEBUG 0
 

@@ -172,7 +172,12 @@ fn answer(stream: &mut TcpStream, manner: &Manner, request: &Request, heard: &He
         }
         Manner::Silent => {
             // Until the other side has had enough.
-            while !heard.over.load(Ordering::SeqCst) && !matches!(stream.read(&mut [0; 16]), Ok(0)) {}
+            loop {
+                let has_gone = matches!(stream.read(&mut [0; 16]), Ok(0));
+                if has_gone || heard.over.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
             Ok(())
         }
         Manner::Drips | Manner::Greets => drip(stream, b"HTTP/1.1 200 OK\r\n", heard),
