@@ -7,6 +7,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
@@ -89,7 +90,8 @@ fn beside_dead_receivers(runs: u32) -> io::Result<()> {
         let site = Site::start(&SiteOptions::default())?;
         let mut receivers = String::new();
         for (place, port) in ports.iter().enumerate() {
-            receivers += &format!(
+            let _ = write!(
+                receivers,
                 "\n[[notify]]\nname = \"dead{place}\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/\"\n\
                  severity = \"info\"\ngroup_window = \"0s\"\n"
             );
