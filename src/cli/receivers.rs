@@ -19,12 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(125);
 
 /// Sends a test message to one receiver, or to each in turn.
 pub fn test(arguments: &NotifyTest, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
-    let names = match &arguments.receiver {
-        Some(name) => vec![name.clone()],
-        None => {
-            let status = status::ask(&mut Client::connect(&arguments.daemon)?, None)?;
-            status.notify.into_iter().map(|receiver| receiver.name).collect()
-        }
+    let names = if let Some(name) = &arguments.receiver {
+        vec![name.clone()]
+    } else {
+        let status = status::ask(&mut Client::connect(&arguments.daemon)?, None)?;
+        status.notify.into_iter().map(|receiver| receiver.name).collect()
     };
     if names.is_empty() {
         return Err(Trouble::new(Code::Refused, "the daemon tells nobody what happens")
