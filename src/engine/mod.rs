@@ -1673,7 +1673,7 @@ mod tests {
         let heard = |words: &str| while !queue.next(LONG).expect("an event").message.contains(words) {};
         // As when the disk of the journal does not answer.
         let stall = engine.shell.planted_stall.lock();
-        heard("fo-trigger-0 does not come round");
+        heard("fo-trigger-0 does not respond");
         assert_eq!(engine.status().threads.overdue, ["fo-trigger-0"]);
         drop(stall);
         heard("fo-trigger-0 comes round again");
@@ -1690,7 +1690,7 @@ mod tests {
         let heard = |words: &str| while !queue.next(LONG).expect("an event").message.contains(words) {};
         let stuck = engine.shell.threads.aside_duty("event", 9);
         stuck.begin(Duration::ZERO);
-        heard("fo-event-9 has not come back");
+        heard("fo-event-9 does not respond");
         assert_eq!(engine.status().doubt, None, "it only tells others");
         stuck.rest();
         heard("fo-event-9 is back");
