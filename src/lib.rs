@@ -207,7 +207,10 @@ pub use {
     engine::report::{CheckSummary, DoctorReport, ReplayReport, ServiceFinding, ServiceForecast, Validation},
     engine::status::{
         BreakerStatus, CheckReport, CheckStatus, DelayBucket, DelayStatus, EventStatus, FailoverStatus, FailureStatus,
-        FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, NotifyStatus, NotifyTestStatus, PauseStatus, PhaseStatus, PlannedSwitchoverStatus, ReadinessStatus, ReadyReport, ReasonStatus, RejoinStatus, SampleStatus, ServerStatus, ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus, SyncSetStatus, ThreadStatus, TrafficStatus, VerdictCounts,
+        FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, NotifyStatus,
+        NotifyTestStatus, PauseStatus, PhaseStatus, PlannedSwitchoverStatus, ReadinessStatus, ReadyReport, ReasonStatus,
+        RejoinStatus, SampleStatus, ServerStatus, ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus,
+        SyncSetStatus, ThreadStatus, TrafficStatus, VerdictCounts,
     },
     engine::{
         ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,
