@@ -1522,6 +1522,36 @@ FAILOVER_API int32_t failover_engine_doctor(const failover_engine *engine, const
 FAILOVER_API int32_t failover_engine_switchover_preflight(const failover_engine *engine, const char *service,
                                                           const char *to, failover_report **out, failover_error **err);
 
+// Whether a commit of `service` whose answer nobody received survived the last failovers: what `failover survived
+// --json` prints (docs/SURVIVED.md). xid: what pg_current_xact_id() said inside the transaction; timeline: the one on
+// which it ran, or 0 where that is not known. failover_report_passed: it survived; read "survived" for the other two
+// answers, "no" and "unknown".
+//
+// Errors: FAILOVER_INVALID_ARG for an unknown service, one that is no database, and a number that no transaction has;
+// FAILOVER_STATE when the engine was never started; FAILOVER_REENTRANT on a thread of the engine; FAILOVER_SYSTEM.
+//
+// Since: 0.2.
+//
+// Thread: any but the engine's own.
+// Blocks: for milliseconds; up to 5 s where the primary does not answer.
+// In callback: no.
+// Ownership: *out is the caller's, to be given to failover_report_free.
+FAILOVER_API int32_t failover_engine_survived_xid(const failover_engine *engine, const char *service, uint64_t xid,
+                                                  uint32_t timeline, failover_report **out, failover_error **err);
+
+// The same of everything in the log before the position `lsn` ("0/3000148") of `timeline`.
+//
+// Errors: as for failover_engine_survived_xid; FAILOVER_INVALID_ARG also for a text that is no position.
+//
+// Since: 0.2.
+//
+// Thread: any but the engine's own.
+// Blocks: for milliseconds; up to 5 s where the primary does not answer.
+// In callback: no.
+// Ownership: *out is the caller's, to be given to failover_report_free.
+FAILOVER_API int32_t failover_engine_survived_lsn(const failover_engine *engine, const char *service, const char *lsn,
+                                                  uint32_t timeline, failover_report **out, failover_error **err);
+
 // The configuration in force, that of the last reload, with every default filled in: what `failover validate
 // --print-effective --json` prints. Secrets are masked, or named by where they are found. failover_report_passed: true.
 //

@@ -212,6 +212,7 @@ pub use {
         RejoinStatus, SampleStatus, ServerStatus, ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus,
         SyncSetStatus, ThreadStatus, TrafficStatus, VerdictCounts,
     },
+    engine::survived::{CommitId, Survived, SurvivedFork},
     engine::{
         ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,
         HostCheck, LONGEST_PAUSE, PauseOptions, PreflightStatus, RejoinOptions, SwitchoverOptions, TaskAnswer,

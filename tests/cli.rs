@@ -248,6 +248,7 @@ fn the_help_shows_examples_and_exit_codes() {
           force        Fail over now, whatever the checks say
           rejoin       Bring an old primary that is stopped back as a standby
           notify       Look after the receivers of notifications
+          survived     Did a commit whose answer nobody received survive the last failovers?
           replay       Go through a recorded decision again, and compare
           completions  Print the completion script of a shell
           help         Print this message or the help of the given subcommand(s)
@@ -271,13 +272,14 @@ fn the_help_shows_examples_and_exit_codes() {
           1  `check` and `doctor`: something is not up, or would stop a failover;
              `notify test`: a receiver did not take the message;
              `force` and `switchover` with --wait: nothing was promoted;
-             `switchover --dry-run`: it would be refused; `rejoin --wait`: nothing was changed
+             `switchover --dry-run`: it would be refused; `rejoin --wait`: nothing was changed;
+             `survived`: it did not
           2  the configuration or the command line is wrong
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
           6  `force` and `switchover` with --wait: stopped where a person has to look;
-             `rejoin --wait`: the server was changed and does not stream
+             `rejoin --wait`: the server was changed and does not stream; `survived`: nobody can say
     "]]
     .assert_eq(&help.stdout);
     for command in [
@@ -297,6 +299,7 @@ fn the_help_shows_examples_and_exit_codes() {
         "force",
         "switchover",
         "rejoin",
+        "survived",
         "completions",
     ] {
         let help = run(&[command, "--help"]).ends_with(0).stdout;

@@ -33,3 +33,4 @@ mod runbook;
 mod second_engine;
 mod secrets;
 mod shortage;
+mod survived;

@@ -446,12 +446,13 @@ func TestWhatNewDidNotMakeHarmsNobody(t *testing.T) {
 		_, force := zero.Force("orders", ForceOptions{})
 		_, switchover := zero.Switchover("orders", SwitchoverOptions{})
 		_, preflight := zero.SwitchoverPreflight("orders", "")
+		_, survived := zero.Survived("orders", Commit{Xid: 742})
 		_, summary := zero.CheckAll(ctx)
 		_, doctor := zero.Doctor(ctx, "orders")
 		_, effective := zero.Config()
 		for name, err := range map[string]error{
 			"Start": zero.Start(ctx), "Stop": zero.Stop(ctx), "Status": status, "MetricsText": metrics, "Force": force, "Switchover": switchover, "SwitchoverPreflight": preflight, "SwitchoverCancel": zero.SwitchoverCancel("orders"),
-			"CheckAll": summary, "Doctor": doctor, "Config": effective,
+			"Survived": survived, "CheckAll": summary, "Doctor": doctor, "Config": effective,
 			"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")), "ReloadFromFile": zero.ReloadFromFile("x.toml"),
 			"ConfirmAll": zero.ConfirmAll(), "PauseWith": zero.PauseWith("", PauseOptions{Reason: "x"}), "Resume": zero.Resume(""), "Reset": zero.Reset("orders"),
 			"Adopt": zero.Adopt("orders", "db1"), "Cordon": zero.Cordon("orders", "db1"), "Uncordon": zero.Uncordon("orders", "db1"), "Rejoin": zero.Rejoin("orders", "db1", RejoinOptions{}),
@@ -872,6 +873,11 @@ func TestAnOrderSaysWhichFailoverItBegan(t *testing.T) {
 	}
 	if preflight, err := engine.SwitchoverPreflight("site", "web2"); err != nil || !preflight.Ready || len(preflight.Lines) != 2 {
 		t.Error(err, preflight)
+	}
+	for _, wrong := range []Commit{{}, {Xid: 742}, {LSN: "0/3000148", Timeline: 1}, {LSN: "742"}, {Xid: 742, LSN: "0/3000148"}} {
+		if _, err := engine.Survived("site", wrong); !errors.Is(err, ErrInvalidArgument) {
+			t.Error(wrong, err)
+		}
 	}
 	if planned, err := engine.Switchover("site", SwitchoverOptions{At: time.Now().Add(time.Hour)}); err != nil || planned != 0 {
 		t.Error(planned, err)

@@ -83,6 +83,27 @@ type Preflight struct {
 	Raw   json.RawMessage `json:"-"`
 }
 
+// Commit is a commit, as its client remembers it: either Xid, what pg_current_xact_id() said inside the transaction, with the Timeline on which
+// it ran, or 0 where that is not known; or LSN, a position of the log such as "0/3000148", with its Timeline: everything before it.
+type Commit struct {
+	Xid      uint64
+	LSN      string
+	Timeline uint32
+}
+
+// Survived is what Engine.Survived found out. Raw is what `failover survived --json` prints.
+type Survived struct {
+	// Survived is "yes", "no" or "unknown".
+	Survived string `json:"survived"`
+	// Reason is why, in one word; Message in one sentence.
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+	// Primary is the server that was asked, Timeline the one on which it writes; empty and 0 where none was.
+	Primary  string          `json:"primary"`
+	Timeline uint32          `json:"timeline"`
+	Raw      json.RawMessage `json:"-"`
+}
+
 // DoctorReport is the result of Doctor. Raw is what `failover doctor --json` prints.
 type DoctorReport struct {
 	Service string `json:"service"`
@@ -208,6 +229,32 @@ func (e *Engine) SwitchoverPreflight(service, to string) (Preflight, error) {
 		preflight.Ready = preflight.Ready && line.Level != "refused"
 	}
 	return preflight, err
+}
+
+// Survived says whether a commit whose answer nobody received survived the last failovers: what `failover survived` does. It changes nothing, and
+// blocks up to 5 s where the primary does not answer. Errors: ErrInvalidArgument for an unknown service, one that is no database, and a Commit
+// that names none; ErrState when the engine was never started; ErrReentrant on a thread of the engine.
+func (e *Engine) Survived(service string, commit Commit) (Survived, error) {
+	c := e.inner()
+	var survived Survived
+	if (commit.Xid == 0) == (commit.LSN == "") || strings.ContainsRune(commit.LSN, 0) {
+		return survived, &Error{Code: ErrInvalidArgument, Message: "a Commit has either Xid, or LSN and Timeline"}
+	}
+	lsn, free := cstring(commit.LSN, true)
+	defer free()
+	var report *C.failover_report
+	err := c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		if commit.LSN == "" {
+			return C.failover_engine_survived_xid(handle, service, C.uint64_t(commit.Xid), C.uint32_t(commit.Timeline), &report, wrong)
+		}
+		return C.failover_engine_survived_lsn(handle, service, lsn, C.uint32_t(commit.Timeline), &report, wrong)
+	}, false)
+	document := taken(report)
+	if err == nil {
+		err = read(document, &survived)
+	}
+	survived.Raw = document
+	return survived, err
 }
 
 // Config is the configuration in force, that of the last reload, as JSON with every default filled in. Secrets are masked, or named by where

@@ -21,13 +21,14 @@ Exit codes:
   1  `check` and `doctor`: something is not up, or would stop a failover;
      `notify test`: a receiver did not take the message;
      `force` and `switchover` with --wait: nothing was promoted;
-     `switchover --dry-run`: it would be refused; `rejoin --wait`: nothing was changed
+     `switchover --dry-run`: it would be refused; `rejoin --wait`: nothing was changed;
+     `survived`: it did not
   2  the configuration or the command line is wrong
   3  the daemon cannot be reached
   4  the daemon refused the command, and said why
   5  the engine cannot start or run, or the system refused something
   6  `force` and `switchover` with --wait: stopped where a person has to look;
-     `rejoin --wait`: the server was changed and does not stream";
+     `rejoin --wait`: the server was changed and does not stream; `survived`: nobody can say";
 
 /// Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it, promotes the standby, moves
 /// the traffic, verifies the result, and says what happened and why.
@@ -87,6 +88,8 @@ pub enum Command {
     /// Look after the receivers of notifications
     #[command(subcommand)]
     Notify(Notify),
+    /// Did a commit whose answer nobody received survive the last failovers?
+    Survived(Survived),
     /// Hold the deadline of a closed gate: for the engine's own use
     #[command(hide = true)]
     HoldGate,
@@ -607,6 +610,41 @@ pub enum Notify {
 pub struct NotifyTest {
     /// The receiver; all of them if not given
     pub receiver: Option<String>,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const SURVIVED_HELP: &str = "\
+A client that lost its connection while it waited for the answer to COMMIT does not know whether it committed. Inside the transaction it takes \
+pg_current_xact_id() and the timeline; afterwards it asks here. Yes and no are certain as of now; what cannot be told apart is unknown, with the \
+reason. It goes by the forks that the journal has, and by what the present primary says of the transaction. See docs/SURVIVED.md.
+
+Examples:
+  failover survived orders --xid 742 --timeline 1
+  failover survived orders --lsn 0/3000148 --timeline 1
+  failover survived orders --xid 742 --json | jq -r .reason
+
+Exit codes: 0 it survived; 1 it did not; 2 wrong command line; 3 no daemon; 4 refused, or no such service; 6 nobody can say";
+
+/// `failover survived`
+#[derive(Debug, Args)]
+#[command(after_help = SURVIVED_HELP, group(clap::ArgGroup::new("commit").required(true).args(["xid", "lsn"])))]
+pub struct Survived {
+    /// The service
+    pub service: String,
+
+    /// The transaction: what pg_current_xact_id() said inside it
+    #[arg(long, value_name = "XID")]
+    pub xid: Option<u64>,
+
+    /// A position of the log, such as 0/3000148: whether everything before it survived
+    #[arg(long, value_name = "LSN", requires = "timeline")]
+    pub lsn: Option<String>,
+
+    /// The timeline of the transaction, or of the position
+    #[arg(long, value_name = "TIMELINE")]
+    pub timeline: Option<u32>,
 
     #[command(flatten)]
     pub daemon: Daemon,

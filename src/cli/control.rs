@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use failover::{
-    CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, RejoinOptions, SwitchoverOptions, on_behalf_of,
+    CommandReply, CommitId, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, RejoinOptions, SwitchoverOptions, on_behalf_of,
 };
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -392,6 +392,14 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
         Request::Uncordon { service, server } => Ok(said(engine.uncordon(&service, &server).map_err(nothing_to_do)?)),
         Request::Rejoin { service, server, dry_run, wait: false } => {
             Ok(said(engine.rejoin(&service, &server, made!(RejoinOptions { dry_run }))?))
+        }
+        Request::Survived { service, xid, lsn, timeline } => {
+            let commit = match (xid, lsn, timeline) {
+                (Some(xid), None, timeline) => CommitId::Xid { xid, timeline },
+                (None, Some(lsn), Some(timeline)) => CommitId::Lsn { lsn, timeline },
+                _ => return Err(Refused::new(Kind::BadRequest, "either xid, or lsn with its timeline")),
+            };
+            Ok(json!(engine.survived(&service, &commit)?))
         }
         Request::Switchover { service, to, dry_run, at_ms, wait: false } => {
             let at = at_ms.map(|at| UNIX_EPOCH + Duration::from_millis(at));

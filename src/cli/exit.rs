@@ -12,7 +12,7 @@ use super::terminal::{Paint, Terminal};
 pub enum Code {
     /// Done; for `check`: everything is up, and nothing would stop a failover.
     Ok = 0,
-    /// `check`: something is not up, or would stop a failover; `force --wait`: nothing was promoted.
+    /// `check`: something is not up, or would stop a failover; `force --wait`: nothing was promoted; `survived`: no.
     NotUp = 1,
     /// The configuration or the command line is wrong (clap ends with the same).
     Config = 2,
@@ -22,7 +22,7 @@ pub enum Code {
     Refused = 4,
     /// The engine cannot start or run, or the system refused something.
     Failed = 5,
-    /// `force --wait`: the failover stopped where a person has to look.
+    /// `force --wait`: the failover stopped where a person has to look; `survived`: nobody can say.
     Stuck = 6,
 }
 

@@ -28,6 +28,7 @@ mod socket;
 mod status;
 mod terminal;
 mod text;
+mod survived;
 mod validate;
 
 use std::process::ExitCode;
@@ -75,6 +76,7 @@ fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
         Command::Switchover(switchover) => operate::switchover(&switchover, json, terminal),
         Command::Force(force) => operate::force(&force, json, terminal),
         Command::Notify(Notify::Test(test)) => receivers::test(&test, json, terminal),
+        Command::Survived(survived) => survived::run(&survived, json, terminal),
         Command::HoldGate => failover::hold_gate(std::io::BufReader::new(std::io::stdin()))
             .map(|()| Code::Ok)
             .map_err(|why| Trouble::new(Code::Failed, why)),

@@ -109,6 +109,20 @@ pub enum Request {
         /// The receiver.
         receiver: String,
     },
+    /// Whether a commit survived the last failovers: by `xid`, or by `lsn` with its `timeline`.
+    Survived {
+        /// The service.
+        service: String,
+        /// The transaction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        xid: Option<u64>,
+        /// A position of the log.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lsn: Option<String>,
+        /// The timeline of either.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeline: Option<u32>,
+    },
     /// Let a healthy primary hand over. Waited for: as `force`.
     Switchover {
         /// The service.
@@ -269,6 +283,10 @@ mod tests {
             (
                 r#"{"command":"switchover","service":"orders","dry_run":true}"#,
                 Request::Switchover { service: "orders".into(), to: None, dry_run: true, at_ms: None, wait: false },
+            ),
+            (
+                r#"{"command":"survived","service":"orders","lsn":"0/3000148","timeline":1}"#,
+                Request::Survived { service: "orders".into(), xid: None, lsn: Some("0/3000148".into()), timeline: Some(1) },
             ),
             (r#"{"command":"cancel_switchover","service":"orders"}"#, Request::CancelSwitchover { service: "orders".into() }),
             (

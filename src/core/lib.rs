@@ -186,6 +186,12 @@ impl Core {
         self.services.iter().map(|service| service.durable.primary).collect()
     }
 
+    /// What is known of a service, for the question whether a commit survived.
+    #[must_use]
+    pub fn survival(&self, service: ServiceId) -> survival::Known {
+        self.services.get(usize::from(service.0)).map(Service::survival).unwrap_or_default()
+    }
+
     /// Takes a new configuration. A service keeps its state if its name and its servers' names are unchanged; its counters
     /// restart and it observes afresh before it acts (rule 7).
     ///

@@ -9,6 +9,7 @@ use super::plan::Intent;
 use super::rejoin::{Divergence, Rewound};
 use super::salvage::Salvaged;
 use super::sample::{FenceLevel, FenceReport, HostReport, LogEnd, Lsn, Position, RouteInstance};
+use super::survival::Forked;
 use super::switchover::PreflightLine;
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
@@ -626,6 +627,8 @@ pub enum Report {
         timeline: u32,
         /// Where the new timeline's log stood when it was seen.
         flush: Lsn,
+        /// What the promotion showed of the fork.
+        forked: Forked,
         /// One line for people: how, how long, how often asked.
         message: String,
     },

@@ -14,6 +14,7 @@ use super::salvage::Salvage;
 use super::sample::{FenceLevel, FenceReport, Lsn};
 use super::service::{Service, VERIFIED_WITHIN};
 use super::stats::{Judgement, Need};
+use super::survival::Forked;
 use super::sync_set::Acknowledging;
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,9 @@ pub struct Plan {
     pub stays: Option<String>,
     /// The new timeline.
     pub timeline: Option<u32>,
+    /// What its promotion showed; `None`: it was not the engine that promoted it.
+    #[serde(default)]
+    pub forked: Option<Forked>,
     /// The synchronous gate was opened.
     pub gate_opened: bool,
     /// The other standbys were pointed to the new primary, because its commits wait for them.
@@ -302,6 +306,7 @@ impl Plan {
             unverified: Vec::new(),
             stays: None,
             timeline: None,
+            forked: None,
             gate_opened: false,
             repointed: false,
             following: Vec::new(),

@@ -5,10 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::id::ServerId;
 use super::sample::Lsn;
 
 /// How many forks are remembered. A line that is longer is known from its younger end only.
-pub const FORKS: usize = 64;
+pub const FORKS: usize = 32;
 
 /// What a promotion showed about the place at which the new timeline leaves the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +156,19 @@ impl Verdict {
     fn at(self, fork: Fork) -> Verdict {
         Verdict { fork: Some(fork), ..self }
     }
+}
+
+/// What the engine knows of a service, for the question whether a commit survived.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The primary.
+    pub primary: Option<ServerId>,
+    /// Of which cluster.
+    pub system_id: Option<u64>,
+    /// Every change of the primary that is remembered, oldest first.
+    pub forks: Vec<Fork>,
+    /// A failover is in progress, or two servers take writes.
+    pub changing: bool,
 }
 
 /// Remembers a fork; the oldest is forgotten where there are too many.

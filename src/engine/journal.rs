@@ -12,6 +12,7 @@
 //! behind it that nothing more can be written down.
 
 mod earlier;
+mod fork;
 mod place;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -39,6 +40,7 @@ use failover_core::switchover::PlannedSwitchover;
 use failover_core::sync_set::{Acknowledging, SyncRule};
 use failover_core::time::{Mono, Span};
 
+use self::fork::KnownFork;
 use self::place::Place;
 use super::checked::{line_of, read_line};
 use super::error::EngineError;
@@ -203,6 +205,9 @@ struct Known {
     /// The timeline that began with the last promotion, and the position at which it left the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     fork: Option<(u32, String)>,
+    /// The changes of the primary, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    forks: Vec<KnownFork>,
     /// `synchronous_standby_names` of servers as it was before it was cleared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sync_names: Vec<(String, String)>,
@@ -1009,6 +1014,7 @@ impl Known {
             deposed: durable.cluster.deposed.iter().filter_map(|(id, timeline)| Some((server(id)?, *timeline))).collect(),
             handed_over: durable.cluster.handed_over.iter().filter_map(server).collect(),
             fork: durable.cluster.fork.map(|(timeline, at)| (timeline, at.to_string())),
+            forks: durable.cluster.forks.iter().map(KnownFork::of).collect(),
             sync_names: durable.cluster.sync_names.iter().filter_map(|(of, names)| Some((server(of)?, names.clone()))).collect(),
             kept_set: durable.cluster.kept_set.as_ref().and_then(|kept| KnownSet::of(kept, &|id| server(&id))),
             slots: durable.cluster.slots.iter().filter_map(|(on, slot)| Some((server(on)?, slot.clone()))).collect(),
@@ -1035,6 +1041,7 @@ impl Known {
                 deposed: self.deposed.iter().filter_map(|(name, timeline)| Some((id(name)?, *timeline))).collect(),
                 handed_over: self.handed_over.iter().filter_map(id).collect(),
                 fork: self.fork.as_ref().and_then(|(timeline, at)| Some((*timeline, Lsn::parse(at)?))),
+                forks: self.forks.iter().map(KnownFork::read).collect(),
                 sync_names: self.sync_names.iter().filter_map(|(of, names)| Some((id(of)?, names.clone()))).collect(),
                 slots: self.slots.iter().filter_map(|(on, slot)| Some((id(on)?, slot.clone()))).collect(),
                 kept_set: self.kept_set.as_ref().and_then(|kept| kept.read(id)),
@@ -1277,6 +1284,7 @@ pub(crate) mod tests {
     use failover_core::id::ServiceId;
     use failover_core::reason::Reason;
     use failover_core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
+    use failover_core::survival::{Fork, Forked};
     use failover_core::sync_set::Method;
 
     impl Journal {
@@ -1555,6 +1563,14 @@ pub(crate) mod tests {
                 deposed: [(ServerId(0), 2)].into(),
                 handed_over: [ServerId(0)].into(),
                 fork: Some((3, Lsn(0x300_0100))),
+                forks: vec![
+                    Fork { from: 1, to: 2, seen: None },
+                    Fork {
+                        from: 2,
+                        to: 3,
+                        seen: Some(Forked { at: Some(Lsn(0x300_0100)), next_before: Some(742), next_after: None }),
+                    },
+                ],
                 sync_names: [(ServerId(1), "ANY 1 (db2)".to_owned())].into(),
                 slots: [(ServerId(1), "db1".to_owned())].into(),
                 kept_set: Some(KeptSet {

@@ -33,6 +33,7 @@ pub(crate) mod route_watch;
 pub(crate) mod status;
 mod story;
 pub(crate) mod survey;
+pub(crate) mod survived;
 pub(crate) mod threads;
 mod traffic;
 pub(crate) mod trigger;

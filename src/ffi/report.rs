@@ -13,7 +13,7 @@ use super::code::{FAILOVER_INVALID_ARG, FAILOVER_OK};
 use super::engine::{failover_engine, on};
 use super::error::{Fault, failover_error};
 use super::{call, quiet, text};
-use failover::{Config, ConfigErrors, DecisionRecord, SwitchoverOptions, Validation};
+use failover::{CommitId, Config, ConfigErrors, DecisionRecord, SwitchoverOptions, Validation};
 
 /// A report. It does not change, and holds no secret. Owned by the caller: failover_report_free. Used by one thread at a
 /// time.
@@ -145,6 +145,69 @@ pub unsafe extern "C" fn failover_engine_switchover_preflight(
             let reply = engine.engine.switchover(text::string(service, "service")?, options)?;
             let passed = reply.preflight.iter().all(|line| line.level != "refused");
             give(out, &json!(reply), passed)
+        })
+    }
+}
+
+/// Whether a commit of `service` whose answer nobody received survived the last failovers: what `failover survived --json` prints
+/// (docs/SURVIVED.md). xid: what pg_current_xact_id() said inside the transaction; timeline: the one on which it ran, or 0 where that is not
+/// known. failover_report_passed: it survived; read "survived" for the other two answers, "no" and "unknown".
+///
+/// Errors: FAILOVER_INVALID_ARG for an unknown service, one that is no database, and a number that no transaction has; FAILOVER_STATE when the
+/// engine was never started; FAILOVER_REENTRANT on a thread of the engine; FAILOVER_SYSTEM.
+///
+/// Since: 0.2.
+///
+/// Thread: any but the engine's own.
+/// Blocks: for milliseconds; up to 5 s where the primary does not answer.
+/// In callback: no.
+/// Ownership: *out is the caller's, to be given to failover_report_free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_survived_xid(
+    engine: *const failover_engine,
+    service: *const c_char,
+    xid: u64,
+    timeline: u32,
+    out: *mut *mut failover_report,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            is_there(out)?;
+            let commit = CommitId::Xid { xid, timeline: Some(timeline).filter(|timeline| *timeline > 0) };
+            let answer = engine.engine.survived(text::string(service, "service")?, &commit)?;
+            give(out, &json!(answer), answer.survived == "yes")
+        })
+    }
+}
+
+/// The same of everything in the log before the position `lsn` ("0/3000148") of `timeline`.
+///
+/// Errors: as for failover_engine_survived_xid; FAILOVER_INVALID_ARG also for a text that is no position.
+///
+/// Since: 0.2.
+///
+/// Thread: any but the engine's own.
+/// Blocks: for milliseconds; up to 5 s where the primary does not answer.
+/// In callback: no.
+/// Ownership: *out is the caller's, to be given to failover_report_free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_survived_lsn(
+    engine: *const failover_engine,
+    service: *const c_char,
+    lsn: *const c_char,
+    timeline: u32,
+    out: *mut *mut failover_report,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            is_there(out)?;
+            let commit = CommitId::Lsn { lsn: text::string(lsn, "lsn")?.to_owned(), timeline };
+            let answer = engine.engine.survived(text::string(service, "service")?, &commit)?;
+            give(out, &json!(answer), answer.survived == "yes")
         })
     }
 }

@@ -139,6 +139,8 @@ int main(void)
     int32_t (*pin_failover_engine_switchover)(const failover_engine *, const char *, const char *, uint64_t, uint64_t *, failover_error **) = failover_engine_switchover;
     int32_t (*pin_failover_engine_switchover_cancel)(const failover_engine *, const char *, failover_error **) = failover_engine_switchover_cancel;
     int32_t (*pin_failover_engine_switchover_preflight)(const failover_engine *, const char *, const char *, failover_report **, failover_error **) = failover_engine_switchover_preflight;
+    int32_t (*pin_failover_engine_survived_xid)(const failover_engine *, const char *, uint64_t, uint32_t, failover_report **, failover_error **) = failover_engine_survived_xid;
+    int32_t (*pin_failover_engine_survived_lsn)(const failover_engine *, const char *, const char *, uint32_t, failover_report **, failover_error **) = failover_engine_survived_lsn;
     int32_t (*pin_failover_engine_force_with)(const failover_engine *, const char *, const char *, uint64_t, uint64_t *, failover_error **) = failover_engine_force_with;
     int32_t (*pin_failover_engine_reload_from_file)(const failover_engine *, const char *, failover_error **) = failover_engine_reload_from_file;
     int32_t (*pin_failover_engine_reload)(const failover_engine *, const char *, size_t, failover_error **) = failover_engine_reload;
@@ -232,7 +234,7 @@ int main(void)
         pin_failover_engine_force &&
         pin_failover_engine_switchover &&
         pin_failover_engine_switchover_cancel &&
-        pin_failover_engine_switchover_preflight &&
+        pin_failover_engine_switchover_preflight && pin_failover_engine_survived_xid && pin_failover_engine_survived_lsn &&
         pin_failover_engine_force_with &&
         pin_failover_engine_reload &&
         pin_failover_engine_reload_from_file &&

@@ -904,6 +904,12 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_engine_switchover_preflight(engine, NULL, NULL, &preflight, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_switchover_preflight(engine, "site", NULL, NULL, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_switchover_preflight(engine, "site", bad, &preflight, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_survived_xid(engine, NULL, 742, 1, &preflight, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_survived_xid(engine, "site", 742, 1, NULL, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_survived_xid(engine, "site", 2, 1, &preflight, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_survived_xid(engine, "site", 742, 1, &preflight, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_survived_lsn(engine, "site", NULL, 1, &preflight, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_survived_lsn(engine, "site", bad, 1, &preflight, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_force(engine, NULL, NULL, 0, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_force(engine, "site", bad, 0, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_force_with(engine, NULL, NULL, 0, &generation, &error));

@@ -20,4 +20,5 @@ mod properties;
 mod resume;
 mod rules;
 mod scenarios;
+mod survival;
 mod table;

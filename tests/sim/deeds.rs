@@ -5,6 +5,7 @@ use failover_core::id::{ActionId, ServerId};
 use failover_core::observation::CloseCause;
 use failover_core::output::{Action, Failure, Report};
 use failover_core::sample::{FenceLevel, FenceReport, Lsn, Position, ProcessState, RouteInstance, Rung, RungName};
+use failover_core::survival::Forked;
 use failover_core::time::Mono;
 
 use super::super::cluster::Process;
@@ -93,7 +94,7 @@ impl Sim {
             })),
             Action::Promote { .. } => {
                 if self.dice.percent(50) {
-                    return Ok(Report::Promoted { timeline: 9, flush: Lsn(0), message: "a lie".into() });
+                    return Ok(Report::Promoted { timeline: 9, flush: Lsn(0), forked: Forked::default(), message: "a lie".into() });
                 }
                 let _ = self.effect(service, action);
                 Err(Failure::no_effect("a lie", ""))
@@ -322,7 +323,8 @@ impl Sim {
             cluster.promote(target);
         }
         let server = &cluster.servers[target];
-        Ok(Report::Promoted { timeline: server.timeline, flush: Lsn(server.lsn), message: "writable".into() })
+        let (timeline, flush, forked) = (server.timeline, Lsn(server.lsn), Forked::default());
+        Ok(Report::Promoted { timeline, flush, forked, message: "writable".into() })
     }
 
     /// The orderly stop: guard and SIGINT, and the log ends, if it can.

@@ -22,6 +22,7 @@ use failover_core::sample::{
     FenceLevel, FenceReport, HostReport, LocalAnswer, LogEnd, Lsn, Position, ProcessState, Readiness, Receiver, Replica,
     RouteInstance, Rung, RungName, Sample, Source, SyncCommit,
 };
+use failover_core::survival::Forked;
 use failover_core::switchover::SwitchoverFacts;
 use failover_core::time::{Mono, Span};
 
@@ -1027,7 +1028,9 @@ impl World {
                         other.streaming = false;
                     }
                 }
-                Ok(Report::Promoted { timeline, flush, message: format!("writable on timeline {timeline}") })
+                let next = Some(u64::from(timeline) * 1_000);
+                let forked = Forked { at: Some(flush), next_before: next, next_after: next };
+                Ok(Report::Promoted { timeline, flush, forked, message: format!("writable on timeline {timeline}") })
             }
             Action::ReadHistory { server, timeline } => match self.nodes[usize::from(server.0)].fork {
                 Some(fork) => Ok(Report::History { timeline, switches: vec![(timeline - 1, Lsn(fork))] }),

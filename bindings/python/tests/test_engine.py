@@ -185,6 +185,10 @@ class Commands(Case):
             with self.assertRaises(Rejected):
                 engine.switchover("site")
             self.assertFalse(engine.switchover_preflight("site").ready)
+            # An application has no commits.
+            for wrong in ({"xid": 742}, {"xid": 2}, {"lsn": "0/3000148"}, {}, {"xid": 742, "lsn": "0/1", "timeline": 1}):
+                with self.assertRaises(InvalidArgument):
+                    engine.survived("site", **wrong)
             with self.assertRaises(InvalidArgument):
                 engine.switchover("site", at=datetime.now() - timedelta(hours=1))
             with self.assertRaises(Rejected):

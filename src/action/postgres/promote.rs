@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::fork;
 use super::held_replay::Holders;
 use super::identity::Identity;
 use super::{Cluster, Server, denied, quoted, sqlstate, untouched};
@@ -12,6 +13,8 @@ use crate::wire::postgres::version::too_old;
 use crate::wire::postgres::{Error, Session, StartupWait};
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};
+use failover_core::sample::Lsn;
+use failover_core::survival::Forked;
 use failover_core::time::Span;
 
 /// How a standby is asked to become the primary.
@@ -62,9 +65,12 @@ const STARTUP_SQL: &str = "\
 SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS visible,
        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'walreceiver') AS receivers,
        (SELECT wait_event FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS wait_event";
-const LOOK_SQL: &str = "\
-SELECT pg_catalog.pg_is_in_recovery() AS in_recovery, \
-(SELECT wait_event_type || '.' || wait_event FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS startup_wait";
+const LOOK_SQL: &str = concat!(
+    "SELECT ",
+    fork::next_xid!(),
+    ", pg_catalog.pg_is_in_recovery() AS in_recovery, pg_catalog.pg_last_wal_replay_lsn() AS replayed, \
+     (SELECT wait_event_type || '.' || wait_event FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS startup_wait"
+);
 /// Between two looks at who keeps the replay from going on.
 const HOLDERS_EVERY: Duration = Duration::from_secs(1);
 /// What the startup process waits for when it sleeps through `wal_retrieve_retry_interval`.
@@ -84,6 +90,8 @@ struct Course {
     /// Who keeps its replay from going on, as last seen, and when that was looked for.
     holders: Option<Holders>,
     looked_for_holders: Option<Instant>,
+    /// What the looks showed of the fork.
+    forked: Forked,
 }
 
 impl Course {
@@ -99,6 +107,7 @@ impl Course {
             last,
             holders: None,
             looked_for_holders: None,
+            forked: Forked::default(),
         }
     }
 }
@@ -182,7 +191,8 @@ fn before_promotion(name: &str, identity: &Identity, system_id: u64, old_timelin
     if identity.in_recovery {
         return Ok(None);
     }
-    let already = promoted(identity, system_id, old_timeline, &format!("{name} was already promoted"));
+    let how = format!("{name} was already promoted");
+    let already = promoted(identity, system_id, old_timeline, Forked::default(), &how);
     already.map(Some).ok_or_else(|| {
         Failure::no_effect(
             format!("{name} is not a standby: it is {}; it was not touched", identity.describe()),
@@ -281,7 +291,8 @@ impl Run<'_> {
             match self.look() {
                 Ok(Seen::Promoted(identity)) => {
                     let how = self.course.describe(&self.place.name);
-                    return promoted(&identity, self.system_id, self.old_timeline, &how).ok_or_else(|| {
+                    let forked = self.course.forked;
+                    return promoted(&identity, self.system_id, self.old_timeline, forked, &how).ok_or_else(|| {
                         Failure::unknown(
                             format!(
                                 "{} left recovery as {}, expected cluster {} beyond timeline {}",
@@ -348,9 +359,14 @@ impl Run<'_> {
         let part = self.deadline.at_most(QUESTION);
         let mut session = self.session()?;
         let rows = session.query(LOOK_SQL, part, self.cancel)?;
+        let next = fork::read(&rows);
         let seen = if rows.get(0, "in_recovery") == Some("f") {
+            let forked = &mut self.course.forked;
+            forked.next_after = forked.next_after.or(next);
+            forked.at = rows.get(0, "replayed").and_then(Lsn::parse);
             Seen::Promoted(Box::new(Identity::read(&mut session, part, self.cancel)?))
         } else {
+            self.course.forked.next_before = next.or(self.course.forked.next_before);
             Seen::InRecovery { startup_wait: rows.get(0, "startup_wait").map(str::to_owned) }
         };
         self.session = Some(session);
@@ -441,11 +457,12 @@ fn times(count: u32) -> String {
 }
 
 /// The report if the server is promoted: not in recovery, on a later timeline, in the same cluster, all from one answer (rule 41).
-fn promoted(identity: &Identity, system_id: u64, old_timeline: u32, how: &str) -> Option<Report> {
+fn promoted(identity: &Identity, system_id: u64, old_timeline: u32, forked: Forked, how: &str) -> Option<Report> {
     let flush = identity.flush?;
     (!identity.in_recovery && identity.system_id == system_id && identity.timeline > old_timeline).then(|| Report::Promoted {
         timeline: identity.timeline,
         flush,
+        forked,
         message: format!("{how}; timeline {} at {flush}", identity.timeline),
     })
 }

@@ -21,6 +21,7 @@ use crate::sample::{FenceLevel, Lsn};
 use crate::service::gate::Act;
 use crate::service::{Service, Surroundings};
 use crate::stats::Judgement;
+use crate::survival::Fork;
 use crate::time::Mono;
 
 /// What survives of a cluster.
@@ -40,6 +41,9 @@ pub struct Cluster {
     /// The last promotion: the timeline that began with it, and how far the promoted standby had received the log before.
     #[serde(default)]
     pub fork: Option<(u32, Lsn)>,
+    /// Every change of the primary that is remembered, oldest first: whether a commit survived them.
+    #[serde(default)]
+    pub forks: Vec<Fork>,
     /// `synchronous_standby_names` of servers as it was before the engine cleared it.
     #[serde(default)]
     pub sync_names: BTreeMap<ServerId, String>,

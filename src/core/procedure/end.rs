@@ -79,6 +79,7 @@ impl Service {
         self.durable.primary = Some(chosen.server);
         self.begin_ramp(chosen.server, fx.now);
         (self.asked_route, self.asked_last) = (None, Vec::new());
+        self.remember_fork(plan);
         self.durable.cluster.position = plan.timeline.map(|timeline| (timeline, chosen.position));
         self.durable.cluster.handed_over.remove(&chosen.server);
         self.durable.cluster.fork = self.durable.cluster.position.filter(|_| self.holds_data());

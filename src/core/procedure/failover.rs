@@ -19,6 +19,7 @@ use crate::plan::{End, Phase, Plan, Takeover};
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::{FenceLevel, FenceReport, LogEnd, Lsn, Position, RouteInstance, RungName, Sample};
 use crate::service::{FRESH, LogTrack, STREAM_GRACE, Service};
+use crate::survival::Forked;
 use crate::time::{Mono, Span};
 
 /// How long two equal receive positions are waited for: the receiver may still drain its buffer (rule 90).
@@ -449,7 +450,8 @@ fn promote(service: &Service, plan: &Plan) -> Option<(Action, Span)> {
 
 fn promoted(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effects) -> Next<Phase> {
     match outcome {
-        Ok(Report::Promoted { timeline, .. }) => {
+        Ok(Report::Promoted { timeline, forked, .. }) => {
+            plan.forked = Some(forked);
             plan.timeline = Some(timeline);
             plan.times.promoted = Some(fx.now);
             Next::Onward
@@ -488,6 +490,8 @@ fn found_out(_: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effect
         Ok(Report::Role { in_recovery: false, timeline, system_id })
             if timeline > plan.old_timeline && system_id == plan.system_id =>
         {
+            // It is the chosen one, which had the old timeline; what the fork looked like nobody saw.
+            plan.forked = Some(Forked::default());
             plan.timeline = Some(timeline);
             plan.times.promoted = Some(fx.now);
             Next::Onward

@@ -81,7 +81,7 @@ impl Service {
             }
             Report::Divergence(divergence) => (true, divergence.sentence(), Vec::new()),
             Report::Rewind { state, message } => (*state != Rewound::Failed, message.clone(), Vec::new()),
-            Report::Promoted { timeline, flush, message } => {
+            Report::Promoted { timeline, flush, message, .. } => {
                 (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
             }
             Report::Role { in_recovery, timeline, .. } => (

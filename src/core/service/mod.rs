@@ -25,6 +25,7 @@ mod run;
 mod salvage;
 mod sample;
 mod standbys;
+mod survival;
 mod switchover;
 pub(super) mod sync;
 mod sync_names;

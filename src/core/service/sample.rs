@@ -205,6 +205,7 @@ impl Service {
             self.run.switched_in_call = self.state == State::ManualIntervention;
         }
         self.asked_for_promotion = None;
+        self.remember_change(server, sample);
         self.durable.primary = Some(server);
         self.primary_seen = true;
         self.durable.cluster.system_id = Some(sample.system_id);

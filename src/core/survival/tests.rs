@@ -199,7 +199,7 @@ fn no_answer_is_ever_wrong() {
     for seed in 0..2_000 {
         let mut world =
             World { dice: seed, line: Vec::new(), lost: Vec::new(), forks: Vec::new(), timeline: 1, lsn: 100, next: 10 };
-        for _ in 0..1 + world.roll(5) {
+        for _ in 0..=world.roll(5) {
             let count = world.roll(12);
             let mut written = world.write(count);
             world.line.append(&mut written);
@@ -209,10 +209,8 @@ fn no_answer_is_ever_wrong() {
         let all = line.iter().map(|one| (one, true)).chain(lost.iter().map(|one| (one, false)));
         for ((timeline, xid, commit), there) in all {
             let truth = there && commit.is_some();
-            let mut questions = vec![
-                Question::Xid { xid: *xid, timeline: None },
-                Question::Xid { xid: *xid, timeline: Some(*timeline) },
-            ];
+            let mut questions =
+                vec![Question::Xid { xid: *xid, timeline: None }, Question::Xid { xid: *xid, timeline: Some(*timeline) }];
             questions.extend(commit.map(|at| Question::Position { at: Lsn(at), timeline: *timeline }));
             for question in questions {
                 let verdict = answer(&world.forks, &world.present(*xid), question);

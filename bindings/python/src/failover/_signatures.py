@@ -78,6 +78,8 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_engine_switchover": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint64, POINTER(c_uint64), _ERR)),
     "failover_engine_switchover_cancel": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_engine_switchover_preflight": (c_int32, (EngineHandle, c_char_p, c_char_p, POINTER(ReportHandle), _ERR)),
+    "failover_engine_survived_xid": (c_int32, (EngineHandle, c_char_p, c_uint64, c_uint32, POINTER(ReportHandle), _ERR)),
+    "failover_engine_survived_lsn": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint32, POINTER(ReportHandle), _ERR)),
     "failover_engine_reload_from_file": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_engine_reload": (c_int32, (EngineHandle, c_char_p, c_size_t, _ERR)),
     "failover_event_kind": (c_int32, (EventHandle,)),

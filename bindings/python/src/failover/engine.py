@@ -22,7 +22,7 @@ from ._library import lib
 from ._signatures import EngineHandle, ReportHandle, StatusHandle
 from .errors import Code, HandlerError, call, error, text
 from .events import Event, EventKind
-from .reports import CheckSummary, DoctorReport, Preflight, read
+from .reports import CheckSummary, DoctorReport, Preflight, Survived, read
 from .status import Status
 from .tasks import ActionFunction, Answer, CheckFunction, Done, NoEffect, Outcome, Unknown, action_answer
 
@@ -423,6 +423,25 @@ class Engine:
         """
         raw = self._report_now(lib.failover_engine_switchover_preflight, text(service, "service"), text(to, "to"))
         return Preflight.from_json(raw)
+
+    def survived(
+        self, service: str, *, xid: Optional[int] = None, lsn: Optional[str] = None, timeline: Optional[int] = None
+    ) -> Survived:
+        """Whether a commit whose answer nobody received survived the last failovers. Either xid, what pg_current_xact_id() said inside the
+        transaction, with the timeline on which it ran where that is known; or lsn ("0/3000148") with its timeline: everything before it.
+        Blocks up to 5 s where the primary does not answer. Changes nothing.
+
+        Errors: InvalidArgument for an unknown service, one that is no database, and arguments that name no commit; State when the engine was
+        never started; Reentrant on a thread of the engine.
+        """
+        name = text(service, "service")
+        of = 0 if timeline is None else whole(timeline, "timeline", 1, 2**32 - 1)
+        if (xid is None) == (lsn is None) or (lsn is not None and not of):
+            raise error(Code.INVALID_ARG, "either xid, or lsn with its timeline")
+        if lsn is None:
+            number = whole(xid, "xid", 3, 2**64 - 1)
+            return Survived.from_json(self._report(lib.failover_engine_survived_xid, name, number, of))
+        return Survived.from_json(self._report(lib.failover_engine_survived_lsn, name, text(lsn, "lsn"), of))
 
     def switchover_cancel(self, service: str) -> None:
         """Cancels the planned switchover of `service`. Errors: as for confirm(); Rejected also when none is planned."""

@@ -23,6 +23,7 @@ __all__ = [
     "PreflightLine",
     "Problem",
     "ReplayReport",
+    "Survived",
     "Validation",
     "effective_config",
     "replay",
@@ -135,6 +136,31 @@ class Preflight:
             for one in raw.get("preflight", [])
         ]
         return cls(ready=all(line.level != "refused" for line in lines), lines=lines, raw=dict(raw))
+
+
+@dataclass(frozen=True)
+class Survived:
+    """What Engine.survived found out. survived: "yes", "no" or "unknown". reason: why, in one word; message: in one sentence. primary: the
+    server that was asked; timeline: the one on which it writes, None where it was not asked."""
+
+    survived: str
+    reason: str
+    message: str
+    primary: Optional[str] = None
+    timeline: Optional[int] = None
+    raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Survived:
+        """From what `failover survived --json` prints, or `raw`."""
+        return cls(
+            survived=raw["survived"],
+            reason=raw["reason"],
+            message=raw["message"],
+            primary=raw.get("primary"),
+            timeline=raw.get("timeline"),
+            raw=dict(raw),
+        )
 
 
 @dataclass(frozen=True)
