@@ -34,3 +34,4 @@ mod second_engine;
 mod secrets;
 mod shortage;
 mod survived;
+mod topology;

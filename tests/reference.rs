@@ -226,11 +226,13 @@ fn reference() -> String {
          none is removed or changes its meaning within an ABI version ([ABI.md](ABI.md)). Times are in the unit of their names (`_ms`), moments in RFC 3339.\n",
     );
     page.push_str(&structs(&source));
+    page.push_str(&structs(&read("src/engine/topology.rs")));
     page.push_str(
-        "\n# The reports\n\nWhat `check`, `doctor`, `validate` and `replay` of the command line print with `--json`, and what the functions of the \
+        "\n# The reports\n\nWhat `check`, `doctor`, `validate`, `replay` and `survived` of the command line print with `--json`, and what the functions of the \
          same names give in every language.\n",
     );
     page.push_str(&structs(&read("src/engine/report.rs")));
+    page.push_str(&structs(&read("src/engine/survived.rs")));
     page.push_str(&structs(
         read("src/config/problem.rs").split("/// Every mistake of a configuration").next().unwrap_or_default(),
     ));

@@ -65,6 +65,10 @@ type ServiceStatus struct {
 	PlannedSwitchover *PlannedSwitchover `json:"planned_switchover"`
 	// SyncSet is the set of standbys that commits wait for; nil where the engine does not keep it.
 	SyncSet *SyncSet `json:"sync_set"`
+	// Topology has the servers of a database, each behind the one from which it receives.
+	Topology []TopologyNode `json:"topology"`
+	// Tolerates is what the cluster still bears.
+	Tolerates []Death `json:"tolerates"`
 	// Primary is empty until it is known.
 	Primary string `json:"primary"`
 	// Generation is the number of the last failover or switch by hand; 0 before the first.
@@ -77,6 +81,46 @@ type ServiceStatus struct {
 	Forecast Forecast `json:"forecast"`
 	// Failover is the one in flight, or the last one; nil before the first.
 	Failover *LastFailover `json:"failover"`
+}
+
+// Slot is a replication slot.
+type Slot struct {
+	Name string `json:"name"`
+	// Kind is "physical" or "logical".
+	Kind   string `json:"kind"`
+	Active bool   `json:"active"`
+	// HeldBytes is how much log it holds; nil: none, or not known.
+	HeldBytes *uint64 `json:"held_bytes"`
+	// WALStatus is "reserved", "extended", "unreserved" or "lost"; empty where it holds no log.
+	WALStatus string `json:"wal_status"`
+}
+
+// TopologyNode is a server in the tree of who streams from whom. What is not known is nil or empty, never 0: also of one that does not answer.
+type TopologyNode struct {
+	Server string `json:"server"`
+	// Upstream is the server from which it receives; Depth is how many are above it.
+	Upstream string `json:"upstream"`
+	Depth    uint32 `json:"depth"`
+	// Replication is "primary", "writable", "streaming", "not_streaming", "hidden" or "unknown".
+	Replication string `json:"replication"`
+	// SyncState is "sync", "quorum", "potential" or "async".
+	SyncState string  `json:"sync_state"`
+	Timeline  *uint32 `json:"timeline"`
+	LagBytes  *uint64 `json:"lag_bytes"`
+	LagMs     *uint64 `json:"lag_ms"`
+	// Doing is what it is doing now, for people.
+	Doing  string  `json:"doing"`
+	SeenMs *uint64 `json:"seen_ms"`
+	// Slots is nil where they are not known.
+	Slots []Slot `json:"slots"`
+}
+
+// Death is what would happen when so many primaries have died one after the other, each after the failover before it has settled.
+type Death struct {
+	Deaths uint32 `json:"deaths"`
+	// Candidate would take over; empty: nobody.
+	Candidate string `json:"candidate"`
+	Message   string `json:"message"`
 }
 
 // Pause is the present pause.

@@ -16,7 +16,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use failover::{
-    CommandReply, CommitId, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, RejoinOptions, SwitchoverOptions, on_behalf_of,
+    CommandReply, CommitId, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, RejoinOptions, SwitchoverOptions,
+    on_behalf_of,
 };
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;

@@ -26,9 +26,10 @@ mod receivers;
 mod replay;
 mod socket;
 mod status;
+mod survived;
 mod terminal;
 mod text;
-mod survived;
+mod topology;
 mod validate;
 
 use std::process::ExitCode;

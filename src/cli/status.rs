@@ -7,7 +7,6 @@ use failover::{
     ServiceStatus, Status,
 };
 
-use super::arguments;
 use super::check::{one_finding, said, verdict_paint};
 use super::client::Client;
 use super::exit::{Code, Trouble};
@@ -16,6 +15,7 @@ use super::protocol::Request;
 use super::receivers;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{bytes, moment, printable, span, span_ms};
+use super::{arguments, topology};
 
 pub fn run(arguments: &arguments::Status, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let mut client = Client::connect(&arguments.daemon)?;
@@ -188,6 +188,7 @@ fn one_service(text: &mut String, service: &ServiceStatus, with_evidence: bool, 
     let weight = service.weight_percent.map_or_else(String::new, |share| format!(", {share} % of its weight so far"));
     let _ = writeln!(text, "  Primary: {}{generation}{weight}", terminal.stdout(primary, Paint::Strong));
     text.push_str(&servers(service, terminal));
+    topology::tree(text, service, terminal);
     for server in &service.servers {
         for check in server.checks.iter().filter(|check| check.verdict.as_deref().is_some_and(|verdict| verdict != "up")) {
             let verdict = check.verdict.as_deref().unwrap_or_default();
@@ -212,6 +213,7 @@ fn one_service(text: &mut String, service: &ServiceStatus, with_evidence: bool, 
     }
     evidence(text, &service.evidence);
     one_forecast(text, service, terminal);
+    topology::tolerance(text, service);
     if let Some(follows) = &service.follows {
         let _ = writeln!(text, "  {}", follow_line(follows));
     }

@@ -39,6 +39,7 @@ mod service;
 pub mod snapshot;
 mod static_word;
 pub mod stats;
+pub mod streams;
 pub mod survival;
 pub mod switchover;
 pub mod sync_set;

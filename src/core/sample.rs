@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::finding::FindingCode;
 use super::id::ServerId;
+use super::streams::Streams;
 use super::switchover::SwitchoverFacts;
 use super::time::{Mono, Span};
 
@@ -88,6 +89,9 @@ pub struct Sample {
     pub settings_loaded: Option<i64>,
     /// The rows of `pg_stat_replication`; only on a primary. `None` when the role may not see them (rule 92).
     pub replicas: Option<Vec<Replica>>,
+    /// Who replicates from whom, for people alone.
+    #[serde(default)]
+    pub streams: Streams,
     /// Names of other engines connected to this server (`application_name` `libfailover`), by their instance id.
     pub other_engines: Vec<String>,
 }

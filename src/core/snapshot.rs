@@ -97,6 +97,8 @@ pub struct ServiceSnapshot {
     pub refusal: Option<Refusal>,
     /// What would happen if the primary died now.
     pub forecast: Forecast,
+    /// Who would take over at each death in turn; the last one says why nobody would, or all servers have had their turn.
+    pub tolerates: Vec<Result<ServerId, Vec<Refusal>>>,
     /// The failover in flight.
     pub plan: Option<Plan>,
     /// The last one.
@@ -259,6 +261,7 @@ pub(super) fn take<'a>(
 }
 
 fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSnapshot {
+    let forecast = service.forecast(around, now);
     ServiceSnapshot {
         id: service.id,
         name: service.model.name.clone(),
@@ -287,7 +290,8 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         failure_threshold: service.model.trigger.failure_threshold,
         recent_failures: service.recent.iter().cloned().collect(),
         refusal: service.detection.refusal.clone().or_else(|| service.run.plan.as_ref().map(|_| Refusal::FailoverInFlight)),
-        forecast: service.forecast(around, now),
+        tolerates: service.tolerates(&forecast.outcome, around, now),
+        forecast,
         plan: service.run.plan.clone(),
         last_failover: service.run.last_failover.clone(),
         cooldown_left: service.cooldown_left(now),
@@ -352,7 +356,7 @@ impl Service {
     }
 
     /// What would happen if the primary died now: every guard, the fence, and each standby.
-    fn forecast(&self, around: Surroundings, now: Mono) -> Forecast {
+    pub(crate) fn forecast(&self, around: Surroundings, now: Mono) -> Forecast {
         let standbys = if self.model.is_moved() {
             self.examine_standbys(
                 self.subject(),

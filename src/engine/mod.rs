@@ -35,6 +35,7 @@ mod story;
 pub(crate) mod survey;
 pub(crate) mod survived;
 pub(crate) mod threads;
+pub(crate) mod topology;
 mod traffic;
 pub(crate) mod trigger;
 pub(crate) mod watcher;

@@ -11,8 +11,8 @@ use failover_core::doubt::DoubtCause;
 
 use super::status::{self, EventStatus, HostFunctionStatus, ServiceStatus, Status, ThreadStatus};
 use super::trigger::Lanes;
-use super::{Phase, Shell, dependency, render};
-use crate::config::Config;
+use super::{Phase, Shell, dependency, render, topology};
+use crate::config::{Config, Service};
 use crate::sync;
 
 /// Services that are copied at a time.
@@ -125,7 +125,24 @@ fn address(config: &Config, services: &mut [ServiceStatus], places: &BTreeMap<St
                 (server.host, server.port) = (at.host.clone(), at.port);
             }
         }
+        topology::by_address(&mut service.topology, &addresses_of(configured));
     }
+}
+
+/// Where the standbys of each server may be connected to, by the configuration.
+fn addresses_of(service: &Service) -> Vec<(String, String)> {
+    let mut addresses = Vec::new();
+    for server in &service.servers {
+        let text = |host: &str, port: u16| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let own = text(&server.host, server.port);
+        let other =
+            text(server.replication_host.as_deref().unwrap_or(&server.host), server.replication_port.unwrap_or(server.port));
+        if other != own {
+            addresses.push((server.name.clone(), other));
+        }
+        addresses.push((server.name.clone(), own));
+    }
+    addresses
 }
 
 fn threads(shell: &Shell) -> ThreadStatus {

@@ -24,6 +24,7 @@ use failover_core::traffic::Traffic;
 
 use super::remedy;
 use super::render::{millis, rfc3339};
+pub use super::topology::{DeathStatus, SlotStatus, TopologyStatus};
 use crate::clock::Clock;
 use crate::sync::Mutex;
 
@@ -358,6 +359,12 @@ pub struct ServiceStatus {
     /// The present weight of the primary in HAProxy, in percent of its full weight, while it grows (`route.weight_ramp`).
     #[serde(default)]
     pub weight_percent: Option<u8>,
+    /// The servers of a database as a tree of who streams from whom: each behind the one from which it receives.
+    #[serde(default)]
+    pub topology: Vec<TopologyStatus>,
+    /// What the cluster still bears: who would take over at the next death of a primary, at the one after it, and so on until nobody would.
+    #[serde(default)]
+    pub tolerates: Vec<DeathStatus>,
     /// Problems that would hurt a failover, with their remedies.
     pub readiness: Vec<ReadinessStatus>,
     /// The metrics about its failovers.
@@ -1053,9 +1060,26 @@ impl View<'_> {
                 problem: set.problem.clone(),
             }),
             weight_percent: service.share,
+            topology: super::topology::of(service, &|server| self.answers(server), self.now),
+            tolerates: self.tolerates(),
             readiness: self.readiness(),
             metrics: self.metrics(),
         }
+    }
+
+    fn tolerates(&self) -> Vec<DeathStatus> {
+        let deaths = self.service.tolerates.iter().filter(|_| self.service.kind.holds_data()).zip(1u32..);
+        let death = |(outcome, deaths): (&Result<ServerId, Vec<Refusal>>, u32)| match outcome {
+            Ok(next) => {
+                let name = self.name(*next);
+                DeathStatus { deaths, message: format!("{name} would take over"), candidate: Some(name) }
+            }
+            Err(refusals) => {
+                let why: Vec<String> = refusals.iter().map(|refusal| self.reason(refusal).message).collect();
+                DeathStatus { deaths, candidate: None, message: format!("nobody would take over: {}", why.join("; ")) }
+            }
+        };
+        deaths.map(death).collect()
     }
 
     fn rejoin(&self) -> Option<RejoinStatus> {

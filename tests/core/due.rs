@@ -235,6 +235,7 @@ impl Twins {
             settings_loaded: None,
             sync_commit_overridden: None,
             replicas: None,
+            streams: failover_core::streams::Streams::default(),
             other_engines: Vec::new(),
         }
     }

@@ -22,3 +22,4 @@ mod rules;
 mod scenarios;
 mod survival;
 mod table;
+mod tolerance;

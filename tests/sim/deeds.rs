@@ -94,7 +94,12 @@ impl Sim {
             })),
             Action::Promote { .. } => {
                 if self.dice.percent(50) {
-                    return Ok(Report::Promoted { timeline: 9, flush: Lsn(0), forked: Forked::default(), message: "a lie".into() });
+                    return Ok(Report::Promoted {
+                        timeline: 9,
+                        flush: Lsn(0),
+                        forked: Forked::default(),
+                        message: "a lie".into(),
+                    });
                 }
                 let _ = self.effect(service, action);
                 Err(Failure::no_effect("a lie", ""))

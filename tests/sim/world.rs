@@ -724,6 +724,7 @@ impl World {
             settings_loaded: node.settings_loaded,
             replicas,
             other_engines: node.engines.clone(),
+            ..Sample::default()
         }
     }
 

@@ -52,7 +52,9 @@ fn status_of(session: &mut Session, xid: u64, deadline: Deadline, cancel: &Cance
             Some("aborted") => Ok(XactStatus::Aborted),
             Some("in progress") => Ok(XactStatus::InProgress),
             None => Ok(XactStatus::TooOld),
-            Some(other) => Err(Error::Protocol(format!("pg_xact_status says \"{}\"", other.chars().take(40).collect::<String>()))),
+            Some(other) => {
+                Err(Error::Protocol(format!("pg_xact_status says \"{}\"", other.chars().take(40).collect::<String>())))
+            }
         },
         // "transaction ID ... is in the future": invalid_parameter_value.
         Err(error) if sqlstate(&error) == Some("22023") => Ok(XactStatus::Future),

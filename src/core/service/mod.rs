@@ -30,6 +30,7 @@ mod switchover;
 pub(super) mod sync;
 mod sync_names;
 mod take;
+mod tolerance;
 mod traffic;
 
 use background::Background;

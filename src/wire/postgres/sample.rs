@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use super::{Error, Rows, Session, StartupWait};
 use crate::deadline::{Cancel, Deadline};
 use failover_core::sample::{Lsn, Receiver, Replica, Sample, SyncCommit};
+use failover_core::streams::{Child, Slot, Streams};
 use failover_core::time::{Mono, Span};
 
 /// One statement that answers on a primary and on a standby alike, for any role, in one row.
@@ -33,6 +34,15 @@ w.latest_end_lsn AS receiver_latest_end, \
 extract(epoch FROM pg_catalog.clock_timestamp() - w.last_msg_receipt_time) AS receiver_message_age, \
 w.conninfo AS receiver_conninfo, \
 w.slot_name AS receiver_slot, \
+w.sender_host AS upstream_host, \
+w.sender_port AS upstream_port, \
+(SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(a.application_name, p.slot_name, r.sync_state, \
+extract(epoch FROM r.replay_lag)::text)), '[]') \
+FROM pg_catalog.pg_stat_get_wal_senders() r LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a ON a.pid = r.pid \
+LEFT JOIN pg_catalog.pg_get_replication_slots() p ON p.active_pid = r.pid) AS children, \
+(SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(p.slot_name, p.slot_type, p.active, \
+(CASE WHEN s.recovering THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END - p.restart_lsn)::text, p.wal_status)), '[]') \
+FROM (SELECT * FROM pg_catalog.pg_get_replication_slots() ORDER BY restart_lsn NULLS LAST LIMIT 64) p) AS slots, \
 pg_catalog.current_setting('recovery_min_apply_delay') AS apply_delay, \
 CASE WHEN s.recovering THEN pg_catalog.strpos(pg_catalog.current_setting('restore_command', true), 'failover-spool/%f') > 0 END AS spool_prepared, \
 pg_catalog.current_setting('synchronous_standby_names') AS sync_names, \
@@ -115,6 +125,7 @@ pub(crate) fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
             .max(),
         settings_loaded: row.number("settings_loaded")?,
         replicas: replicas(&row)?,
+        streams: streams(&row),
         other_engines: row
             .json::<Vec<String>>("other_engines")?
             .unwrap_or_default()
@@ -146,6 +157,37 @@ fn receiver(row: &Row<'_>) -> Result<Receiver, Error> {
 fn seconds(text: &str) -> Option<Span> {
     let seconds: f64 = text.parse().ok()?;
     Some(std::time::Duration::try_from_secs_f64(seconds.max(0.0)).map_or(Span::from_nanos(u64::MAX), Span::from))
+}
+
+/// Who replicates from whom. Nothing depends on it, so what cannot be read is not known.
+fn streams(row: &Row<'_>) -> Streams {
+    type Sender = (Option<String>, Option<String>, Option<String>, Option<String>);
+    type Place = (String, String, bool, Option<String>, Option<String>);
+    let host = row.text("upstream_host").filter(|host| !host.is_empty()).map(str::to_owned);
+    let children = row.json::<Vec<Sender>>("children").ok().flatten();
+    let slots = row.json::<Vec<Place>>("slots").ok().flatten();
+    Streams {
+        upstream: host.zip(row.number("upstream_port").ok().flatten()),
+        children: children.and_then(|rows| {
+            let child = |(name, slot, sync_state, lag): Sender| {
+                let sync_state = Some(sync_state?);
+                Some(Child {
+                    application_name: name.unwrap_or_default(),
+                    slot,
+                    sync_state,
+                    replay_lag: lag.as_deref().and_then(seconds),
+                })
+            };
+            rows.into_iter().map(child).collect()
+        }),
+        slots: slots.map(|slots| {
+            let slot = |(name, kind, active, held, wal_status): Place| {
+                let held = held.as_deref().and_then(|held| held.parse::<i64>().ok()).map(|held| u64::try_from(held).unwrap_or(0));
+                Slot { name, kind, active, held, wal_status }
+            };
+            slots.into_iter().map(slot).collect()
+        }),
+    }
 }
 
 /// The rows of the replication statistics; `None` as soon as one of them is hidden from us.

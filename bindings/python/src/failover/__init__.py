@@ -47,6 +47,7 @@ from .reports import (
 )
 from .status import (
     CheckStatus,
+    Death,
     Finding,
     Forecast,
     LastFailover,
@@ -55,8 +56,10 @@ from .status import (
     Reason,
     ServerStatus,
     ServiceStatus,
+    Slot,
     Status,
     SyncSet,
+    TopologyNode,
 )
 from .tasks import Answer, Done, NoEffect, Outcome, Task, TaskResult, Unknown
 
@@ -72,6 +75,7 @@ __all__ = [
     "Code",
     "Config",
     "ConfigError",
+    "Death",
     "DoctorReport",
     "Done",
     "Engine",
@@ -104,6 +108,7 @@ __all__ = [
     "ServerStatus",
     "ServiceStatus",
     "Severity",
+    "Slot",
     "StandbyRefusalCode",
     "StateError",
     "Status",
@@ -113,6 +118,7 @@ __all__ = [
     "Task",
     "TaskResult",
     "Timeout",
+    "TopologyNode",
     "Unknown",
     "UnknownTask",
     "Unsupported",

@@ -168,11 +168,53 @@ class PlannedSwitchover:
 
 
 @dataclass(frozen=True)
+class Slot:
+    """A replication slot. kind: "physical" or "logical". held_bytes: how much log it holds; None: none, or not known. wal_status: "reserved",
+    "extended", "unreserved" or "lost"."""
+
+    name: str
+    kind: str
+    active: bool
+    held_bytes: Optional[int]
+    wal_status: Optional[str]
+
+
+@dataclass(frozen=True)
+class TopologyNode:
+    """A server in the tree of who streams from whom. upstream: from whom it receives; depth: how many are above it. replication: "primary",
+    "writable", "streaming", "not_streaming", "hidden" or "unknown". sync_state: "sync", "quorum", "potential" or "async". doing: what it is
+    doing now, for people. What is not known is None, never 0: also of a server that does not answer."""
+
+    server: str
+    upstream: Optional[str]
+    depth: int
+    replication: str
+    sync_state: Optional[str]
+    timeline: Optional[int]
+    lag_bytes: Optional[int]
+    lag_ms: Optional[int]
+    doing: Optional[str]
+    seen_ms: Optional[int]
+    slots: Optional[List[Slot]]
+
+
+@dataclass(frozen=True)
+class Death:
+    """What would happen when so many primaries have died one after the other, each after the failover before it has settled. candidate: who
+    would take over; None: nobody."""
+
+    deaths: int
+    candidate: Optional[str]
+    message: str
+
+
+@dataclass(frozen=True)
 class ServiceStatus:
     """One service. state: "normal", "degraded", "failing", "failover_in_progress", "failed_over" or "manual_intervention"; reason: why,
     in one sentence. primary: once it is known. generation: the number of the last failover or switch by hand; 0 before the first. health: that of the
     primary. refusals: why no failover would start now. pause: why and for how long it is paused; None while it is not.
     planned_switchover: one that begins later; None: none.
+    topology: the servers of a database, each behind the one from which it receives. tolerates: what the cluster still bears.
     missing: what the service lacks although its primary is healthy, so that it is "degraded": "no_standby", or a finding of the
     route.
     readiness: the findings, those that block a failover first."""
@@ -195,6 +237,8 @@ class ServiceStatus:
     readiness: List[Finding] = field(default_factory=list)
     planned_switchover: Optional[PlannedSwitchover] = None
     sync_set: Optional[SyncSet] = None
+    topology: List[TopologyNode] = field(default_factory=list)
+    tolerates: List[Death] = field(default_factory=list)
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def server(self, name: str) -> ServerStatus:
@@ -352,6 +396,25 @@ def _planned(raw: Optional[Mapping[str, Any]]) -> Optional[PlannedSwitchover]:
     return None if raw is None else PlannedSwitchover(to=raw.get("to"), at=raw["at"], left_ms=raw["left_ms"])
 
 
+def _node(raw: Mapping[str, Any]) -> TopologyNode:
+    slots = raw.get("slots")
+    return TopologyNode(
+        server=raw["server"],
+        upstream=raw.get("upstream"),
+        depth=raw["depth"],
+        replication=raw["replication"],
+        sync_state=raw.get("sync_state"),
+        timeline=raw.get("timeline"),
+        lag_bytes=raw.get("lag_bytes"),
+        lag_ms=raw.get("lag_ms"),
+        doing=raw.get("doing"),
+        seen_ms=raw.get("seen_ms"),
+        slots=None if slots is None else [
+            Slot(one["name"], one["kind"], one["active"], one.get("held_bytes"), one.get("wal_status")) for one in slots
+        ],
+    )
+
+
 def _service(raw: Dict[str, Any]) -> ServiceStatus:
     servers = [_server(server) for server in raw["servers"]]
     primary = raw.get("primary")
@@ -375,5 +438,7 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
         readiness=[finding_of(one) for one in raw.get("readiness", [])],
         planned_switchover=_planned(raw.get("planned_switchover")),
         sync_set=_sync_set(raw.get("sync_set")),
+        topology=[_node(one) for one in raw.get("topology", [])],
+        tolerates=[Death(one["deaths"], one.get("candidate"), one["message"]) for one in raw.get("tolerates", [])],
         raw=raw,
     )
