@@ -206,7 +206,11 @@ pub use {
     engine::record::{DecisionRecord, Replay},
     engine::report::{CheckSummary, DoctorReport, ReplayReport, ServiceFinding, ServiceForecast, Validation},
     engine::status::{
-        BreakerStatus, CheckReport, CheckStatus, DeathStatus, DelayBucket, DelayStatus, EventStatus, FailoverStatus, FailureStatus, FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, NotifyStatus, NotifyTestStatus, PauseStatus, PhaseStatus, PlannedSwitchoverStatus, ReadinessStatus, ReadyReport, ReasonStatus, RejoinStatus, SampleStatus, ServerStatus, ServiceReadiness, ServiceStatus, SlotStatus, SpansStatus, Status, StepStatus, SyncSetStatus, ThreadStatus, TopologyStatus, TrafficStatus, VerdictCounts,
+        BreakerStatus, CheckReport, CheckStatus, DeathStatus, DelayBucket, DelayStatus, EventStatus, FailoverStatus,
+        FailureStatus, FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus,
+        NotifyStatus, NotifyTestStatus, PauseStatus, PhaseStatus, PlannedSwitchoverStatus, ReadinessStatus, ReadyReport,
+        ReasonStatus, RejoinStatus, SampleStatus, ServerStatus, ServiceReadiness, ServiceStatus, SlotStatus, SpansStatus, Status,
+        StepStatus, SyncSetStatus, ThreadStatus, TopologyStatus, TrafficStatus, VerdictCounts,
     },
     engine::survived::{CommitId, Survived, SurvivedFork},
     engine::{
