@@ -528,3 +528,30 @@ fn clients_that_take_every_place_call_no_person() {
         && end.event().message.contains("did not see who answers");
     assert!(verified || in_part, "{told}");
 }
+
+/// Rule 251. The priority speaks for db3, which follows db2.
+#[test]
+fn of_two_with_the_same_log_the_upstream_of_the_other_is_promoted() {
+    let _turn = turn();
+    let cluster = cluster(&ClusterOptions::new(Replication::Async));
+    let text = std::fs::read_to_string(&cluster.config).unwrap();
+    let changed = text.replace("name = \"db3\"\n", "name = \"db3\"\n  priority = 900\n");
+    assert_ne!(text, changed, "db3 has a place in the configuration");
+    cluster.lab.write(&cluster.config, changed, 0o600).unwrap();
+    let (db2, db3) = (cluster.db(2), cluster.db(3));
+    db3.set(&format!("primary_conninfo = '{}'", db3.follower_conninfo(db2).unwrap())).unwrap();
+    db3.query("ALTER SYSTEM RESET primary_conninfo").unwrap();
+    db3.query("SELECT pg_reload_conf()").unwrap();
+    let below = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+    wait_until("db3 streams from db2", LONGEST, || Ok((db2.value(below)? == "1").then_some(()))).unwrap();
+    let before = db3.value("SELECT current_setting('primary_conninfo')").unwrap();
+    let trial = Trial::with(cluster).unwrap();
+    let from = trial.kill(trial.cluster.db(1));
+    let end = trial.end(from).unwrap();
+    assert_eq!(end.promoted(), Some("db2"), "{}", trial.story());
+    let (db2, db3) = (trial.cluster.db(2), trial.cluster.db(3));
+    db3.wait_following(db2).map_err(|error| trial.explain(&error)).unwrap();
+    assert_eq!(db3.value("SELECT current_setting('primary_conninfo')").unwrap(), before, "it is as it was");
+    let (account, _cluster) = trial.account().unwrap();
+    assert_honest(&end, &account, MIB);
+}

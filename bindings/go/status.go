@@ -260,7 +260,9 @@ type Forecast struct {
 	// answers: then nothing is lost. SalvageHindered says why it would not be done; empty where it is switched off.
 	Salvage         bool     `json:"salvage"`
 	SalvageHindered string   `json:"salvage_hindered"`
-	Message         string   `json:"message"`
+	// Preferred says why this standby and not the next best one; empty when there is no other.
+	Preferred string   `json:"preferred"`
+	Message   string   `json:"message"`
 	Reasons         []Reason `json:"reasons"`
 }
 

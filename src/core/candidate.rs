@@ -8,7 +8,10 @@ use super::sample::{Lsn, Sample};
 use super::sync_set::Acknowledging;
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
-use std::cmp::Reverse;
+
+mod rank;
+
+pub use rank::{Preference, best, runner_up};
 
 /// What is known of the primary's log from its last samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,6 +214,8 @@ pub struct Standing<'a> {
     pub replay_stands: bool,
     /// What it lacks could be carried over from the old primary's disk; or why not. Asked about beforehand only.
     pub salvage: Result<(), String>,
+    /// So many standbys stream from it.
+    pub followers: u32,
 }
 
 impl Standing<'_> {
@@ -267,6 +272,9 @@ pub struct Candidate {
     /// What was carried over.
     #[serde(default)]
     pub carried: Option<Carried>,
+    /// So many standbys stream from it, also by way of another one: they follow it without a change.
+    #[serde(default)]
+    pub followers: u32,
     priority: u32,
 }
 
@@ -293,6 +301,7 @@ impl Candidate {
             holds_acknowledged,
             mends: false,
             carried: None,
+            followers: 0,
             priority: 0,
         }
     }
@@ -604,6 +613,7 @@ impl<'a> Field<'a> {
             holds_acknowledged,
             mends: false,
             carried: None,
+            followers: one.followers,
             priority: one.model.priority,
         }
     }
@@ -732,17 +742,6 @@ fn is_witness(one: &Standing<'_>, reference: Option<&Reference>) -> bool {
             && position(sample).is_some()
             && reference.is_none_or(|reference| sample.system_id == reference.system_id && one.timeline == reference.timeline)
     })
-}
-
-/// The best of the candidates: the most data first, that which is carried over counted, then who would serve sooner, then the priority, then the order of the configuration.
-#[must_use]
-pub fn best(candidates: &[Candidate]) -> Option<Candidate> {
-    let rank = |one: &Candidate| {
-        let sooner = (Reverse(one.held), Reverse(one.to_replay / MUCH_TO_REPLAY));
-        // Whoever gets what is missing has the most.
-        (one.mends, one.position, sooner, one.priority, Reverse(one.server))
-    };
-    candidates.iter().copied().max_by_key(rank)
 }
 
 #[cfg(test)]
@@ -1245,6 +1244,7 @@ mod tests {
             login_refused: None,
             replay_stands: false,
             salvage: Ok(()),
+            followers: 0,
         }
     }
 

@@ -87,7 +87,7 @@ pub struct Sample {
     /// `pg_conf_load_time()` in microseconds of the server's clock: only to tell one reading of the settings from the next.
     #[serde(default)]
     pub settings_loaded: Option<i64>,
-    /// The rows of `pg_stat_replication`; only on a primary. `None` when the role may not see them (rule 92).
+    /// The rows of `pg_stat_replication`: who streams from this server, a standby as well. `None` when the role may not see them (rule 92).
     pub replicas: Option<Vec<Replica>>,
     /// Who replicates from whom, for people alone.
     #[serde(default)]

@@ -1,6 +1,6 @@
 //! The state of the core as plain data, for the status. The shell renders it; nothing here is serialised.
 
-use super::candidate::{Candidate, View, Waiver};
+use super::candidate::{Candidate, Preference, View, Waiver};
 use super::doubt::{Doubt, DoubtCause};
 use super::evidence::FailureClass;
 use super::health::Health;
@@ -184,6 +184,8 @@ pub struct Forecast {
     /// What that standby lacks would be carried over from the primary's disk, while its host answers; or why not. `None`: nobody would be
     /// promoted, or it is switched off.
     pub salvage: Option<Result<(), String>>,
+    /// Which standby comes after that one, and why it does.
+    pub preferred: Option<(ServerId, Preference)>,
     /// Each standby by itself.
     pub standbys: Vec<(ServerId, Result<Candidate, CandidateRefusal>)>,
 }
@@ -403,6 +405,7 @@ impl Service {
             _ => Err(refusals),
         };
         let salvage = outcome.as_ref().ok().and_then(|best| self.salvage_forecast(best.server));
-        Forecast { outcome, fence, salvage, standbys }
+        let preferred = super::candidate::runner_up(&able).map(|(other, why)| (other.server, why)).filter(|_| outcome.is_ok());
+        Forecast { outcome, fence, salvage, preferred, standbys }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use failover_core::Core;
-use failover_core::candidate::{Candidate, MUCH_TO_REPLAY, to_replay};
+use failover_core::candidate::{Candidate, MUCH_TO_REPLAY, Preference, to_replay};
 use failover_core::finding::FindingCode;
 use failover_core::health::Health;
 use failover_core::id::ServerId;
@@ -656,6 +656,9 @@ pub struct ForecastStatus {
     /// Why that would not be done; null if it would, and if it is switched off (`data.salvage`).
     #[serde(default)]
     pub salvage_hindered: Option<String>,
+    /// Why this standby and not the next best one; null if there is no other, and for an application.
+    #[serde(default)]
+    pub preferred: Option<String>,
     /// Bytes of log that the standby has and would replay before it takes writes; null for an application.
     #[serde(default)]
     pub to_replay_bytes: Option<u64>,
@@ -1271,9 +1274,14 @@ impl View<'_> {
                 }
                 let loss = candidate.loss_sentence();
                 let (replay_ms, replay) = self.replay_first(candidate);
+                let why = forecast.preferred.map(|(other, why)| (why, why.sentence(&self.name(other))));
+                // That is seen nowhere else.
+                let along = why.as_ref().filter(|(why, _)| matches!(why, Preference::Followers(..)));
+                let along = along.map_or_else(String::new, |(_, sentence)| format!("; {sentence}"));
                 ForecastStatus {
                     would_fail_over: true,
-                    message: format!("{name} would be promoted; {loss}{replay}{follow}"),
+                    message: format!("{name} would be promoted; {loss}{along}{replay}{follow}"),
+                    preferred: why.map(|(_, sentence)| sentence),
                     to_replay_bytes: Some(candidate.to_replay),
                     replay_ms,
                     names_ttl_s,
@@ -1300,6 +1308,7 @@ impl View<'_> {
                     loss: None,
                     salvage: false,
                     salvage_hindered: None,
+                    preferred: None,
                     to_replay_bytes: None,
                     replay_ms: None,
                     names_ttl_s,

@@ -99,6 +99,7 @@ impl Field {
                     serves_nobody_new: false,
                     replay_stands: false,
                     salvage: Err(String::new()),
+                    followers: 0,
                     refused: None,
                 };
                 change(place, &mut standing);

@@ -554,6 +554,8 @@ impl Player {
             "pre_checks" => service.pre_checks = value == "yes",
             "names" => service.route.names = (value == "yes").then(|| failover_core::time::Span::from_millis(5_000)),
             "candidate" => service.servers[1].candidate = value == "yes",
+            // Of the last one.
+            "priority" => service.servers.last_mut().expect("servers").priority = value.parse().expect("a number"),
             "max_lag_bytes" => service.postgres.max_lag_bytes = value.parse().expect("a number"),
             // Of one server: `replication_name db3=walreceiver`.
             "replication_name" => {
@@ -591,6 +593,10 @@ impl Player {
             "memory_gone" => node.memory_gone = value == "yes",
             "stopped_by_order" => node.stopped_by_order = value == "yes",
             "streaming" => node.streaming = value == "yes",
+            "upstream" => {
+                let upstream = (value != "none").then(|| world.index(value));
+                world.nodes[at].upstream = upstream;
+            }
             "delayed" => node.delayed = value == "yes",
             "spool" => node.spool = Some(value == "yes"),
             "replay_paused" => node.replay_paused = value == "yes",

@@ -83,6 +83,8 @@ pub struct Server {
     pub upstream: bool,
     /// It has no receiver.
     pub receiverless: bool,
+    /// Its `primary_conninfo` leads to this server, whoever is the primary; `None`: to the primary of its timeline.
+    pub under: Option<usize>,
     pub other_engine: bool,
     pub others_fail: bool,
     pub session: bool,
@@ -169,6 +171,7 @@ impl Server {
             damaged_at: Mono::ZERO,
             upstream: true,
             receiverless: false,
+            under: None,
             other_engine: false,
             others_fail: false,
             session: false,
@@ -281,6 +284,7 @@ impl Cluster {
             server.called.clone_from(&replication.called[at]);
             server.spool = replication.spool[at];
             server.slot = replication.slots.then(|| format!("slot_{}", server.name));
+            server.under = replication.cascade.and_then(|(below, upstream)| (below == at).then_some(upstream));
             server.settings = Settings { rule: replication.rule.clone(), commit: replication.commit, loaded: 1 };
         }
         let asynchronous = replication.asynchronous.then(|| servers.len() - 1);
@@ -364,14 +368,38 @@ impl Cluster {
         if !able || server.process != Process::Running || !(server.received || self.is_at_end(at, self.at)) {
             return None;
         }
-        (0..self.servers.len()).find(|other| {
-            let primary = &self.servers[*other];
-            *other != at
-                && primary.lives()
-                && !primary.recovery
-                && primary.system_id == server.system_id
-                && primary.timeline == server.timeline
-        })
+        let sends = |other: usize| {
+            let upstream = &self.servers[other];
+            other != at && upstream.lives() && upstream.system_id == server.system_id && upstream.timeline == server.timeline
+        };
+        match server.under {
+            Some(upstream) => Some(upstream).filter(|upstream| sends(*upstream)),
+            None => (0..self.servers.len()).find(|other| !self.servers[*other].recovery && sends(*other)),
+        }
+    }
+
+    /// So many stream from this one, also by way of another one.
+    pub fn below(&self, at: usize) -> usize {
+        self.standbys_of(at).map(|below| 1 + self.below(below)).sum()
+    }
+
+    /// One below another standby goes on where that one's log goes on.
+    fn follow_upstream(&mut self, at: usize, now: Mono) {
+        let Some(upstream) = self.servers[at].under.filter(|_| self.servers[at].recovery) else { return };
+        let (one, other) = (&self.servers[at], &self.servers[upstream]);
+        if !other.lives() || other.timeline <= one.timeline || !self.shares_history(at, upstream) {
+            return;
+        }
+        let (timeline, branch) = (other.timeline, other.branch.clone());
+        self.join(at, timeline, branch, now);
+    }
+
+    fn join(&mut self, at: usize, timeline: u32, branch: Branch, now: Mono) {
+        let checkpoint = self.checkpoint;
+        let server = &mut self.servers[at];
+        (server.timeline, server.branch, server.connected) = (timeline, branch, None);
+        server.joined_at = now;
+        server.restartpoint_at = now + checkpoint;
     }
 
     pub fn is_receiving(&self, at: usize) -> bool {
@@ -385,7 +413,11 @@ impl Cluster {
     /// Whoever receives from a primary: what it is called, and what it has flushed.
     pub fn connected_to(&self, primary: usize) -> Vec<(&str, u64)> {
         let standbys = self.standbys_of(primary).map(|at| (self.servers[at].called.as_str(), self.servers[at].lsn));
-        let stranger = self.stranger.iter().map(|stranger| (stranger.name.as_str(), self.servers[primary].lsn));
+        let stranger = self
+            .stranger
+            .iter()
+            .filter(|_| !self.servers[primary].recovery)
+            .map(|stranger| (stranger.name.as_str(), self.servers[primary].lsn));
         standbys.chain(stranger).collect()
     }
 
@@ -415,7 +447,11 @@ impl Cluster {
                 self.write(at, span, now);
             }
         }
-        for at in 0..self.servers.len() {
+        for at in (0..self.servers.len()).filter(|at| self.servers[*at].under.is_none()).collect::<Vec<_>>() {
+            self.receive(at, now);
+        }
+        for at in (0..self.servers.len()).filter(|at| self.servers[*at].under.is_some()).collect::<Vec<_>>() {
+            self.follow_upstream(at, now);
             self.receive(at, now);
         }
         for at in 0..self.servers.len() {
@@ -697,6 +733,8 @@ impl Cluster {
         server.promised_since = now;
         server.recovery = false;
         server.connected = None;
+        // When it comes back, its way is written anew.
+        server.under = None;
         server.timeline = timeline;
         server.control = timeline;
         server.acknowledged = server.lsn;
@@ -704,13 +742,19 @@ impl Cluster {
         server.history.clear();
     }
 
-    /// A standby is pointed to a primary. It streams from it where its own log goes on in that one's.
-    pub fn repoint(&mut self, at: usize, primary: usize) -> Result<Repointed, Failure> {
+    /// A standby is pointed to a primary. It streams from it where its own log goes on in that one's. One that follows a server which never
+    /// was the primary stays with that.
+    pub fn repoint(&mut self, at: usize, primary: usize, former: &[usize]) -> Result<Repointed, Failure> {
         let server = &self.servers[at];
         if !self.speaks(at) || !server.recovery || server.system_id != self.servers[primary].system_id {
             return Err(Failure::no_effect("it cannot be asked, or is no standby of this cluster", ""));
         }
-        let is_there = server.timeline == self.servers[primary].timeline;
+        let is_there = self.is_receiving(at) && server.timeline == self.servers[primary].timeline;
+        let stays = server.under.is_some_and(|upstream| upstream != primary && !former.contains(&upstream));
+        if stays && !is_there {
+            return Ok(Repointed { streams: false, changed: false, slot: None, message: "it stays with its upstream".into() });
+        }
+        let is_there = server.under.is_none() && server.timeline == self.servers[primary].timeline || is_there;
         if !is_there && !self.shares_history(at, primary) {
             return Err(Failure::timed_out("its log and the primary's have diverged", "rebuild it"));
         }
@@ -720,11 +764,8 @@ impl Cluster {
         }
         if !is_there {
             let (timeline, branch) = (self.servers[primary].timeline, self.servers[primary].branch.clone());
-            let (now, checkpoint) = (self.at, self.checkpoint);
-            let server = &mut self.servers[at];
-            (server.timeline, server.branch, server.connected) = (timeline, branch, None);
-            server.joined_at = now;
-            server.restartpoint_at = now + checkpoint;
+            self.servers[at].under = None;
+            self.join(at, timeline, branch, self.at);
         }
         if !self.is_receiving(at) {
             return Err(Failure::timed_out("it does not stream", "read its log"));
@@ -778,6 +819,7 @@ impl Cluster {
         self.servers = order.iter().map(|at| self.servers[*at].clone()).collect();
         for server in &mut self.servers {
             server.connected = server.connected.map(place);
+            server.under = server.under.map(place);
         }
         for instance in &mut self.instances {
             instance.serves = order.iter().map(|at| instance.serves[*at]).collect();
@@ -838,6 +880,7 @@ impl Cluster {
         server.acknowledged = 0;
         server.strange = None;
         server.receiverless = false;
+        server.under = None;
         if server.timeline != timeline || !follows {
             server.timeline = timeline;
             server.joined_at = now;

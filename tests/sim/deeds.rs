@@ -164,13 +164,14 @@ impl Sim {
                 cluster.set_rule(target, None);
                 done()
             }
-            Action::RepointStandbys { standbys, primary, timeline, .. } => {
+            Action::RepointStandbys { standbys, primary, timeline, former, .. } => {
                 let primary = usize::from(primary.0);
                 if !cluster.speaks(primary) || cluster.servers[primary].recovery || cluster.servers[primary].timeline != *timeline
                 {
                     return Err(Failure::no_effect("this is not the primary", ""));
                 }
-                let each = standbys.iter().map(|standby| (*standby, cluster.repoint(usize::from(standby.0), primary)));
+                let former: Vec<usize> = former.iter().map(|server| usize::from(server.0)).collect();
+                let each = standbys.iter().map(|standby| (*standby, cluster.repoint(usize::from(standby.0), primary, &former)));
                 Ok(Report::Repointed(each.collect()))
             }
             Action::RestoreSyncNames { names, .. } => {

@@ -20,7 +20,7 @@ struct Course<'a> {
     dice: Dice,
 }
 
-pub fn add(setup: &mut Setup, seed: u64) {
+pub fn add(setup: &mut Setup, seed: u64, cascades: bool) {
     let mut dice = Dice::new(seed ^ 0xF0110);
     if !dice.percent(70) {
         return;
@@ -40,7 +40,12 @@ pub fn add(setup: &mut Setup, seed: u64) {
     setup.moments.clear();
     let mut course = Course { setup, service, servers, dice };
     course.ready();
-    course.deaths(seed);
+    let mut own = Dice::new(seed ^ 0xCA5C_ADE0);
+    if cascades && own.percent(40) {
+        course.cascade(&mut own);
+    } else {
+        course.deaths(seed);
+    }
 }
 
 impl Course<'_> {
@@ -65,6 +70,37 @@ impl Course<'_> {
             replication.asynchronous = false;
         } else {
             replication.rule = None;
+        }
+    }
+
+    /// A standby under a standby: the primary dies, or the upstream does, one before the other or both.
+    fn cascade(&mut self, own: &mut Dice) {
+        let upstream = 1 + own.index(self.servers - 1);
+        let below = 1 + (upstream + own.index(self.servers - 2)) % (self.servers - 1);
+        let replication = &mut self.setup.replication[self.service];
+        (replication.cascade, replication.asynchronous) = (Some((below, upstream)), false);
+        // The priority speaks for the one below.
+        self.setup.model.services[self.service].servers[below].priority = 10_000;
+        let at = own.between(9_000, 12_000);
+        let kill = || Fault::Kill { orphans: false };
+        let later = at + own.one(&[1_500, 4_000, 14_000]);
+        match own.between(0, 10) {
+            0..5 => self.then(at, 60_000, 0, kill()),
+            5 | 6 => {
+                self.then(at, own.one(&[2_000, 60_000]), upstream, kill());
+                self.then(later, 60_000, 0, kill());
+            }
+            7 => {
+                self.then(at, 60_000, below, kill());
+                self.then(later, 60_000, 0, kill());
+            }
+            8 => self.then(at, 8_000, upstream, Fault::Replication),
+            _ => self.then(at, 60_000, 0, Fault::Freeze),
+        }
+        if own.percent(50) {
+            for server in 1..self.servers {
+                self.then(later + 12_000, 60_000, server, Fault::KillIfPrimary);
+            }
         }
     }
 

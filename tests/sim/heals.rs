@@ -62,8 +62,9 @@ impl Sim {
         let (core, cluster) = (self.core.as_ref()?, &self.clusters[service]);
         let seen = &core.snapshot().services[service];
         let primary = usize::from(seen.primary?.0);
-        let left =
-            (0..cluster.configured).find(|at| *at != primary && can_follow(cluster, *at, primary) && !cluster.is_receiving(*at));
+        let former: Vec<usize> = (0..cluster.configured).filter(|at| seen.servers[*at].deposed).collect();
+        let follows = |at: usize| can_follow(cluster, at, primary, &former);
+        let left = (0..cluster.configured).find(|at| *at != primary && follows(*at) && !cluster.is_receiving(*at));
         if let Some(at) = left.filter(|at| !seen.servers[*at].deposed) {
             let why = format!("{} does not stream from {}", cluster.servers[at].name, cluster.servers[primary].name);
             return Some(("every_living_standby_streams_from_the_primary", why));
@@ -97,11 +98,14 @@ impl Sim {
 }
 
 /// A standby that is well, and whose log goes on in the primary's.
-fn can_follow(cluster: &Cluster, at: usize, primary: usize) -> bool {
+fn can_follow(cluster: &Cluster, at: usize, primary: usize, former: &[usize]) -> bool {
     let one = &cluster.servers[at];
     let open = one.upstream && !one.receiverless && !one.hidden && one.damage.is_none() && one.flaky == 0 && one.slow == 0;
+    // One whose upstream is away waits for it.
+    let stays = one.under.is_some_and(|upstream| upstream != primary && !former.contains(&upstream));
     cluster.speaks(at)
         && open
+        && !stays
         && one.impaired.is_none()
         && one.recovery
         && !one.replay_paused

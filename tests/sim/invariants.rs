@@ -305,6 +305,12 @@ impl Watch {
         self.services[service].accept_loss.is_some()
     }
 
+    /// An operator has said who may be promoted, or that this one may not.
+    pub fn is_decided_by_a_person(&self, service: usize, server: ServerId) -> bool {
+        let watch = &self.services[service];
+        watch.forced_to.is_some() || watch.cordoned.contains(&server)
+    }
+
     /// An operator's pause holds now.
     fn is_paused(&self, service: usize, now: Mono) -> bool {
         let watch = &self.services[service];

@@ -41,6 +41,7 @@ pub fn replication(servers: &[String], required: usize, asynchronous: bool, dice
     });
     let spool = vec![false; servers.len()];
     Replication {
+        cascade: None,
         spool,
         rule,
         commit: if dice.percent(6) { dice.one(&[SyncCommit::Local, SyncCommit::RemoteWrite]) } else { SyncCommit::On },

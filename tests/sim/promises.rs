@@ -32,7 +32,7 @@ pub(super) struct Heard {
     measured: (u64, Mono),
     writable: Option<Mono>,
     /// How far it said to be when the positions were read, as a standby of the old primary; and when.
-    told: Option<(u64, Mono)>,
+    pub(super) told: Option<(u64, Mono)>,
     /// On which timeline it was last seen to stream, and when.
     streamed: Option<(u32, Mono)>,
     streamed_kept: Option<(u32, Mono)>,
@@ -169,6 +169,7 @@ impl Sim {
             self.watch.fail("never_two", why);
         }
         self.judge_the_choice(service, target, old);
+        self.judge_whom_it_takes_along(service, target, old);
     }
 
     /// A promotion rests on nothing that was looked at before the engine slept: meanwhile a person may have started the old primary, or

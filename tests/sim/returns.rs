@@ -47,7 +47,9 @@ impl Sim {
             _ => {
                 cluster.start(target);
                 if let Some(leader) = cluster.leader() {
-                    let _ = cluster.repoint(target, leader);
+                    // What its conninfo was is overwritten.
+                    cluster.servers[target].under = None;
+                    let _ = cluster.repoint(target, leader, &[]);
                 }
                 Ok(Report::Done { message: "started".into() })
             }

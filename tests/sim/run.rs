@@ -26,6 +26,8 @@ use promises::{Death, Heard};
 
 #[path = "blows.rs"]
 mod blows;
+#[path = "cascades.rs"]
+mod cascades;
 #[path = "deeds.rs"]
 mod deeds;
 #[path = "engine.rs"]

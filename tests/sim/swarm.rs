@@ -196,6 +196,8 @@ pub struct Replication {
     pub slots: bool,
     /// The last standby is named nowhere.
     pub asynchronous: bool,
+    /// The first of these follows the second one, which is a standby itself.
+    pub cascade: Option<(usize, usize)>,
     /// Milliseconds between two restartpoints, and for the replay of what a restarted standby has on its disk.
     pub checkpoint: u64,
     pub replay: u64,
@@ -220,6 +222,10 @@ const KEPT: [u64; 26] = [
 /// So do these, from before the end of a dead primary's log could be carried over.
 static SALVAGE_IS_NEWER: LazyLock<Vec<u64>> =
     LazyLock::new(|| crate::regressions_before("# From here on with salvage.").collect());
+
+/// And these, from before one standby could follow another one.
+static CASCADES_ARE_NEWER: LazyLock<Vec<u64>> =
+    LazyLock::new(|| crate::regressions_before("# From here on with cascades.").collect());
 
 /// And these, from before the other standbys were pointed to a new primary.
 static FOLLOWERS_ARE_NEWER: LazyLock<Vec<u64>> =
@@ -370,7 +376,7 @@ pub fn setup(seed: u64) -> Setup {
         salvage::add(&mut setup, seed);
     }
     if !FOLLOWERS_ARE_NEWER.contains(&seed) {
-        followers::add(&mut setup, seed);
+        followers::add(&mut setup, seed, !CASCADES_ARE_NEWER.contains(&seed));
     }
     if !SYNC_SETS_ARE_NEWER.contains(&seed) {
         sync_sets::add(&mut setup, seed);

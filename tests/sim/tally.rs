@@ -65,6 +65,7 @@ pub const INVARIANTS: &[&str] = &[
     "what_was_seen_before_a_sleep_is_seen_again",
     "where_salvage_is_required_nothing_is_lost",
     "where_the_old_disk_can_be_read_nothing_is_lost",
+    "whom_most_standbys_follow_is_promoted",
     "who_is_followed_lacks_nothing_that_was_seen",
     "who_was_adopted_stays_the_primary",
     "who_was_promoted_by_hand_is_not_fenced",

@@ -41,7 +41,7 @@ impl Cluster {
             sync_names: server.settings.rule.as_ref().map(super::replication::Rule::text).unwrap_or_default(),
             sync_commit: server.settings.commit,
             settings_loaded: Some(server.settings.loaded),
-            replicas: (!server.recovery).then(|| self.replicas(at)),
+            replicas: Some(self.replicas(at)),
             other_engines: if server.other_engine { vec!["another".into()] } else { Vec::new() },
             ..Sample::default()
         };
@@ -53,7 +53,7 @@ impl Cluster {
 
     fn replicas(&self, primary: usize) -> Vec<Replica> {
         let connected = self.connected_to(primary);
-        let rule = self.servers[primary].settings.rule.as_ref();
+        let rule = self.servers[primary].settings.rule.as_ref().filter(|_| !self.servers[primary].recovery);
         let slots = self.standbys_of(primary).map(|at| self.servers[at].slot.clone()).chain([None]);
         let row = |(at, slot): (usize, Option<String>)| Replica {
             application_name: connected[at].0.to_owned(),

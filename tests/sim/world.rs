@@ -187,6 +187,8 @@ pub struct Node {
     pub settings_loaded: Option<i64>,
     /// `synchronous_standby_names` of a standby, where it has its own.
     pub names: Option<String>,
+    /// It follows this standby, whoever is the primary.
+    pub upstream: Option<usize>,
     /// Its receiver streams again then.
     pub streams_at: Option<Mono>,
     /// What the primary's list says about it, while it streams.
@@ -332,6 +334,7 @@ impl World {
                 control_timeline: None,
                 settings_loaded: None,
                 names: None,
+                upstream: None,
                 streams_at: None,
                 row: Row::Streams,
                 engines: Vec::new(),
@@ -685,7 +688,8 @@ impl World {
         // A frozen primary leaves its standby's receiver "streaming" (rule 91); a dead one ends it within milliseconds.
         let primary_alive = self.nodes.iter().any(|other| other.writable && (other.mode != Mode::Refused || self.partitioned));
         let talking = self.nodes.iter().any(|other| other.writable && (other.answers_sessions() || self.partitioned));
-        let receiver = if node.writable || !node.streaming || !primary_alive {
+        let source_alive = node.upstream.map_or(primary_alive, |upstream| self.nodes[upstream].mode != Mode::Refused);
+        let receiver = if node.writable || !node.streaming || !source_alive {
             Receiver::Absent
         } else {
             Receiver::Seen {
@@ -696,7 +700,7 @@ impl World {
                 slot: node.slot.clone(),
             }
         };
-        let replicas = (node.writable && !self.list_hidden).then(|| self.rows(at));
+        let replicas = (!self.list_hidden).then(|| self.rows(at));
         Sample {
             asked: self.now,
             age: node.started.map(|started| self.now.since(started)),
@@ -746,8 +750,11 @@ impl World {
                 Row::Replied(flush, ago) => Replica { flush: Some(Lsn(flush)), reply_age: Some(ago), ..seen },
             }
         };
-        let nodes = self.nodes.iter().enumerate().filter(|(at, node)| *at != primary && node.streaming);
-        let strangers = self.strangers.iter().map(|name| row(name.clone(), None, self.nodes[primary].lsn));
+        let writable = self.nodes[primary].writable;
+        let is_its = |upstream: Option<usize>| upstream.map_or(writable, |upstream| upstream == primary);
+        let nodes = self.nodes.iter().enumerate();
+        let nodes = nodes.filter(|(at, node)| *at != primary && node.streaming && is_its(node.upstream));
+        let strangers = self.strangers.iter().filter(|_| writable).map(|name| row(name.clone(), None, self.nodes[primary].lsn));
         nodes.map(of_node).chain(strangers).collect()
     }
 
@@ -1024,7 +1031,9 @@ impl World {
                 node.timeline = timeline;
                 let flush = Lsn(node.lsn);
                 for (at, other) in self.nodes.iter_mut().enumerate() {
-                    if at != usize::from(server.0) {
+                    if other.upstream == Some(usize::from(server.0)) {
+                        other.timeline = timeline;
+                    } else if at != usize::from(server.0) {
                         other.writable = false;
                         other.streaming = false;
                     }
@@ -1071,7 +1080,11 @@ impl World {
             return Err(Failure::timed_out("it does not stream", "read its log"));
         }
         let node = &mut self.nodes[at];
+        let followed = node.upstream == Some(usize::from(primary.0));
         (node.timeline, node.streaming) = (timeline, true);
+        if followed {
+            return Ok(Repointed { streams: true, changed: false, slot: None, message: "it streams already".into() });
+        }
         if self.sync_names.contains(node.called.as_ref().unwrap_or(&self.model.services[0].servers[at].name)) {
             self.commits_wait = false;
         }

@@ -716,6 +716,9 @@ impl Service {
             plan.assert_fenced();
             plan.assert_no_other(best.server);
             plan.course.evidence.push(format!("chosen after the fence: {}", describe(&best)));
+            if let Some((other, why)) = candidate::runner_up(&able) {
+                plan.course.evidence.push(why.sentence(&self.server_name(other.server)));
+            }
             if let Some(why) = plan.salvage.hindered.take() {
                 plan.course.evidence.push(format!("salvage was not tried: {why}"));
             }

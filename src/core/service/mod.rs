@@ -5,6 +5,7 @@ mod aftermath;
 mod ask_host;
 mod background;
 mod branch;
+mod cascade;
 mod detection;
 mod due;
 mod evaluate;

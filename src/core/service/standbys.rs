@@ -135,10 +135,12 @@ impl Service {
         refused: &[(ServerId, String)],
         view: View,
     ) -> Vec<(ServerId, Result<Candidate, CandidateRefusal>)> {
+        let told = samples.iter().filter_map(|(server, sample, _)| Some((*server, *sample.as_ref().ok()?))).collect();
         let standings: Vec<Standing<'_>> = samples
             .into_iter()
             .map(|(server, sample, settled)| {
                 let state = &self.servers[usize::from(server.0)];
+                let followers = self.followers_of(server, &told);
                 let told = sample.as_ref().ok();
                 Standing {
                     server,
@@ -155,6 +157,7 @@ impl Service {
                     replay_stands: state.replay_stands
                         && told.is_some_and(|sample| sample.replay == state.replay_at.map(|(at, _)| at)),
                     salvage: told.map_or_else(|| Err(String::new()), |sample| self.salvage_way(server, sample, view)),
+                    followers,
                     refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
                     sample,
                 }

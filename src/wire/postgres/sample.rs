@@ -54,11 +54,10 @@ CASE WHEN NOT s.recovering THEN \
 (SELECT coalesce(pg_catalog.json_agg(DISTINCT pg_catalog.split_part(c, '=', 2)), '[]') FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) c \
 WHERE c ILIKE 'synchronous_commit=%') END AS sync_overridden, \
 (extract(epoch FROM pg_catalog.pg_conf_load_time()) * 1000000)::bigint AS settings_loaded, \
-CASE WHEN NOT s.recovering THEN \
 (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn, p.slot_name, \
 extract(epoch FROM pg_catalog.clock_timestamp() - r.reply_time)::text)), '[]') \
 FROM pg_catalog.pg_stat_get_wal_senders() r LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a ON a.pid = r.pid \
-LEFT JOIN pg_catalog.pg_get_replication_slots() p ON p.active_pid = r.pid) END AS replicas, \
+LEFT JOIN pg_catalog.pg_get_replication_slots() p ON p.active_pid = r.pid) AS replicas, \
 CASE WHEN NOT s.recovering THEN pg_catalog.pg_current_wal_flush_lsn() END AS flush, \
 (SELECT coalesce(pg_catalog.json_agg(DISTINCT application_name), '[]') FROM pg_catalog.pg_stat_get_activity(NULL) \
 WHERE application_name LIKE 'libfailover/%' AND application_name <> pg_catalog.current_setting('application_name')) AS other_engines \
