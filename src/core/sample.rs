@@ -92,6 +92,12 @@ pub struct Sample {
     /// Who replicates from whom, for people alone.
     #[serde(default)]
     pub streams: Streams,
+    /// The names of its physical slots. `None`: it does not say.
+    #[serde(default)]
+    pub slots: Option<Vec<String>>,
+    /// `primary_slot_name`: the slot that it uses as a standby.
+    #[serde(default)]
+    pub uses_slot: Option<String>,
     /// Names of other engines connected to this server (`application_name` `libfailover`), by their instance id.
     pub other_engines: Vec<String>,
 }

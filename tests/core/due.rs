@@ -236,6 +236,8 @@ impl Twins {
             sync_commit_overridden: None,
             replicas: None,
             streams: failover_core::streams::Streams::default(),
+            slots: None,
+            uses_slot: None,
             other_engines: Vec::new(),
         }
     }

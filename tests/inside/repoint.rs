@@ -182,6 +182,29 @@ fn a_slot_is_created_where_the_role_may_and_done_without_where_it_may_not() {
 }
 
 #[test]
+fn a_slot_that_the_primary_lacks_is_created_for_a_standby_that_leads_there_already() {
+    let scene = three();
+    scene.db3.query("ALTER SYSTEM SET primary_slot_name = 'db3_slot'").unwrap();
+    scene.db3.query("SELECT pg_reload_conf()").unwrap();
+    let streaming = || scene.db1.value("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'");
+    await_that("db3 streams no more", || streaming().is_ok_and(|count| count == "1"));
+    let repoint = || {
+        let order = Repoint { standbys: &[DB3], primary: DB1, system_id: scene.system_id, timeline: 1, former: &[] };
+        match scene.cluster.repoint_standbys(order, ample(), &cancel()).unwrap() {
+            Report::Repointed(mut each) => each.remove(0).1,
+            other => panic!("{other:?}"),
+        }
+    };
+    let failure = repoint().unwrap_err();
+    assert!(failure.had_no_effect() && failure.remedy.contains("pg_create_physical_replication_slot('db3_slot')"), "{failure:?}");
+    scene.db1.query("ALTER ROLE failover REPLICATION").unwrap();
+    let repointed = repoint().unwrap();
+    assert_eq!((repointed.streams, repointed.slot.as_deref()), (true, Some("db3_slot")), "{repointed:?}");
+    let again = repoint().unwrap();
+    assert_eq!((again.streams, again.changed, again.slot), (true, false, None));
+}
+
+#[test]
 fn one_that_is_ahead_of_the_promoted_one_is_told_and_not_taken_for_a_follower() {
     let scene = three();
     scene.db2.stop(StopMode::Fast).unwrap();

@@ -324,6 +324,11 @@ fn a_primary_and_its_standby_are_sampled_with_and_without_rights() {
     };
     assert_eq!(application_name, "db2");
     assert!(seen.other_engines.is_empty(), "our own sessions are not another engine");
+    assert_eq!((seen.slots, seen.uses_slot), (Some(Vec::new()), None));
+    primary.sql("SELECT pg_create_physical_replication_slot('of_db2')");
+    let any_role = sample_of(&mut primary.session("nothing"));
+    assert_eq!(any_role.slots, Some(vec!["of_db2".to_owned()]));
+    primary.sql("SELECT pg_drop_replication_slot('of_db2')");
 
     let blind = sample_of(&mut primary.session("nothing"));
     assert_eq!((blind.system_id, blind.timeline), (seen.system_id, 1));
@@ -339,6 +344,7 @@ fn a_primary_and_its_standby_are_sampled_with_and_without_rights() {
     });
     assert_eq!((seen.system_id.to_string(), seen.in_recovery, seen.timeline), (system_id, true, 1));
     assert!(seen.flush.is_none() && seen.receive.is_some() && seen.delayed && !seen.replay_paused);
+    assert_eq!((&seen.replicas, &seen.slots), (&Some(Vec::new()), &Some(Vec::new())), "nobody streams from it");
     assert!(seen.at_end && seen.started.is_some(), "it waits for what the primary will write: {seen:?}");
     let Receiver::Seen { streaming: true, latest_end: Some(_), application_name: Some(name), .. } = &seen.receiver else {
         panic!("{seen:?}")

@@ -259,6 +259,8 @@ pub struct Cluster {
     /// Slots that were created for standbys, by the names of their servers; and the rules of servers before they were cleared.
     pub slots: BTreeSet<(String, String)>,
     pub cleared: BTreeMap<String, Rule>,
+    /// Those that were created while the engine could not see what was there before: one of which it never heard might be somebody's.
+    pub unheard: BTreeSet<(String, String)>,
     branches: u64,
     /// Somebody else changed roles, or the executor said what is not true: the engine answers no more for the outcome.
     pub meddled: bool,
@@ -308,6 +310,7 @@ impl Cluster {
             promoted: None,
             slots: BTreeSet::new(),
             cleared: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             branches: 0,
             meddled: false,
             lied: false,
@@ -759,8 +762,11 @@ impl Cluster {
             return Err(Failure::timed_out("its log and the primary's have diverged", "rebuild it"));
         }
         let slot = server.slot.clone().filter(|_| !is_there);
-        if let Some(slot) = &slot {
-            self.slots.insert((self.servers[primary].name.clone(), slot.clone()));
+        let on = self.servers[primary].name.clone();
+        let heard = self.servers[primary].session && self.servers[primary].damage.is_none();
+        let slot = slot.filter(|slot| self.slots.insert((on.clone(), slot.clone())));
+        if let Some(slot) = slot.clone().filter(|_| !heard) {
+            self.unheard.insert((on, slot));
         }
         if !is_there {
             let (timeline, branch) = (self.servers[primary].timeline, self.servers[primary].branch.clone());

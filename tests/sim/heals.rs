@@ -72,11 +72,12 @@ impl Sim {
         let name = "what_a_failover_left_behind_is_put_right";
         let of = |name: &str| (0..cluster.configured).find(|at| cluster.servers[*at].name == name);
         let owes = |at: usize| cluster.speaks(at) && cluster.servers[at].impaired.is_none() && !cluster.servers[at].hidden;
-        // One of which no engine heard that it was created has an alarm of its own (`slot_holds_wal`): it might be somebody else's.
+        // Of one that no engine wrote down before, and of which none heard, nobody knows whose it is.
         let ours = |on: &str, slot: &str| {
             let facts = self.known[service].facts.as_ref();
             let is_it = |known: &(ServerId, String)| of(on) == Some(usize::from(known.0.0)) && known.1 == slot;
             facts.is_some_and(|durable| durable.cluster.slots.iter().any(is_it))
+                || !cluster.unheard.contains(&(on.to_owned(), slot.to_owned()))
         };
         let slot = cluster.slots.iter().filter(|(on, slot)| ours(on, slot)).find(|(on, _)| {
             of(on).is_some_and(|at| at != primary && owes(at) && cluster.servers[at].recovery && !seen.servers[at].deposed)

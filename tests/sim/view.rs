@@ -42,6 +42,8 @@ impl Cluster {
             sync_commit: server.settings.commit,
             settings_loaded: Some(server.settings.loaded),
             replicas: Some(self.replicas(at)),
+            slots: Some(self.slots.iter().filter(|(on, _)| *on == server.name).map(|(_, slot)| slot.clone()).collect()),
+            uses_slot: server.slot.clone(),
             other_engines: if server.other_engine { vec!["another".into()] } else { Vec::new() },
             ..Sample::default()
         };

@@ -727,6 +727,8 @@ impl World {
             sync_commit_overridden: self.sync_commit_overridden,
             settings_loaded: node.settings_loaded,
             replicas,
+            slots: None,
+            uses_slot: node.slot.clone(),
             other_engines: node.engines.clone(),
             ..Sample::default()
         }

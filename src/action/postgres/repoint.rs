@@ -179,16 +179,24 @@ impl Cluster {
                 let message = format!("primary_conninfo of {name} names no host: the engine does not change it");
                 return Ok(Repointed { streams: false, changed: false, slot: None, message });
             }
-            Leads::Elsewhere(_) | Leads::ToPrimary => {
+            Leads::Elsewhere(_) => {
                 wake(name, &said, &mut session, deadline, cancel)?;
                 Slot::default()
+            }
+            Leads::ToPrimary => {
+                let slot = self.slot_of(&said, primary, order.primary, deadline, cancel)?;
+                if slot.without.is_some() {
+                    return Err(no_slot(name, &said, primary, slot));
+                }
+                wake(name, &said, &mut session, deadline, cancel)?;
+                slot
             }
             Leads::ToFormer(_) => {
                 may_be_changed(name, &said, &conninfo)?;
                 self.point(name, (order.primary, primary), (&said, &conninfo), &mut session, deadline, cancel)?
             }
         };
-        let changed = matches!(leads, Leads::ToFormer(_));
+        let changed = matches!(leads, Leads::ToFormer(_)) || slot.created.is_some();
         wait_until_it_streams(name, primary, &leads, &mut session, order.timeline, deadline, cancel)?;
         let without = slot.without.map_or_else(String::new, |why| format!("; without a slot: {why}"));
         let from = match leads {
@@ -248,43 +256,39 @@ impl Cluster {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Slot, Failure> {
-        let slot = match said.get("slot") {
-            "" => Slot::default(),
-            wanted => self.slot_for_follower(wanted, primary, server, deadline, cancel)?,
-        };
+        let slot = self.slot_of(said, primary, server, deadline, cancel)?;
         if slot.without.is_some() {
             if !said.may_alter_slot {
-                return Err(Failure::refused(
-                    format!(
-                        "{name} uses the slot {}, which {} has not: {}; nothing was changed",
-                        said.get("slot"),
-                        primary.name,
-                        slot.without.unwrap_or_default()
-                    ),
-                    format!(
-                        "create it there: SELECT pg_create_physical_replication_slot({}); so that the engine can: ALTER ROLE {} REPLICATION",
-                        literal(said.get("slot")),
-                        said.role()
-                    ),
-                ));
+                return Err(no_slot(name, said, primary, slot));
             }
             alter_system(name, ("primary_slot_name", ""), session, deadline, cancel)?;
         }
         let pointed = conninfo.pointed_to(&primary.replication.host, primary.replication.port);
-        alter_system(name, ("primary_conninfo", &pointed.text()), session, deadline, cancel)?;
+        let changed = alter_system(name, ("primary_conninfo", &pointed.text()), session, deadline, cancel);
+        // A slot that was created is an effect.
+        changed.map_err(|failed| match &slot.created {
+            Some(created) if failed.had_no_effect() => {
+                Failure::unknown(format!("{}; {} has the new slot {created}", failed.message, primary.name), failed.remedy)
+            }
+            _ => failed,
+        })?;
         reload(name, session, deadline, cancel)?;
         Ok(slot)
     }
 
-    /// The slot that a standby uses, on its new primary.
-    fn slot_for_follower(
+    /// The slot that a standby uses, on its primary.
+    fn slot_of(
         &self,
-        slot: &str,
+        said: &Said,
         primary: &Server,
         server: ServerId,
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Slot, Failure> {
+        let slot = said.get("slot");
+        if slot.is_empty() {
+            return Ok(Slot::default());
+        }
         let mut session = self.reach(server, primary, deadline, cancel).map_err(|error| untouched(&primary.name, &error))?;
         let without = |why: String| Slot { created: None, without: Some(why) };
         match create_where_absent(&mut session, slot, Holds::FromNowOn, deadline, cancel) {
@@ -305,6 +309,22 @@ struct Slot {
     created: Option<String>,
     /// Why there is none, where one was wanted.
     without: Option<String>,
+}
+
+fn no_slot(name: &str, said: &Said, primary: &Server, slot: Slot) -> Failure {
+    let wanted = said.get("slot");
+    Failure::refused(
+        format!(
+            "{name} uses the slot {wanted}, which {} has not: {}; nothing was changed",
+            primary.name,
+            slot.without.unwrap_or_default()
+        ),
+        format!(
+            "create it there: SELECT pg_create_physical_replication_slot({}); so that the engine can: ALTER ROLE {} REPLICATION",
+            literal(wanted),
+            said.role()
+        ),
+    )
 }
 
 fn ask(session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<Said, Error> {

@@ -527,6 +527,10 @@ fn written(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Ef
             plan.times.written.get_or_insert(fx.now);
             if !commits && !plan.repointed && service.has_followers(plan) {
                 plan.repointed = true;
+                if let Some(chosen) = plan.chosen {
+                    let standbys: Vec<_> = service.server_ids().filter(|server| service.may_follow(plan, *server)).collect();
+                    service.note_slots(chosen.server, &standbys, fx);
+                }
                 return Next::To(Phase::RepointStandbys);
             }
             if !commits && open && !plan.gate_opened {
@@ -560,6 +564,9 @@ fn standbys_repointed(service: &mut Service, plan: &mut Plan, outcome: Outcome, 
     match outcome {
         Ok(Report::Repointed(each)) => {
             for (standby, result) in each {
+                if let Some(chosen) = plan.chosen {
+                    service.slot_created_or_not(chosen.server, standby, &result, fx);
+                }
                 match result {
                     Ok(repointed) => {
                         if repointed.streams {

@@ -25,6 +25,7 @@ mod resume;
 mod run;
 mod salvage;
 mod sample;
+mod slots;
 mod standbys;
 mod survival;
 mod switchover;

@@ -81,7 +81,12 @@ impl Service {
             }
             match self.beyond_the_fork(standby, fx.now) {
                 Some(failure) => self.tell_not_repointed(standby, &failure, fx),
-                None => self.begin_task(Task::Repoint(standby), fx),
+                None => {
+                    if let Some((primary, _)) = self.present_primary(fx.now) {
+                        self.note_slots(primary, &[standby], fx);
+                    }
+                    self.begin_task(Task::Repoint(standby), fx);
+                }
             }
         }
     }
@@ -221,6 +226,9 @@ impl Service {
             Ok(_) => Err(Failure::unknown("the action returned an answer that does not fit it", "")),
             Err(failure) => Err(failure),
         };
+        if let Some(primary) = self.durable.primary {
+            self.slot_created_or_not(primary, standby, &result, fx);
+        }
         match result {
             Ok(repointed) => self.standby_repointed(self.durable.primary, standby, repointed, fx),
             Err(failure) if failure.kind == FailureKind::Cancelled => {}
@@ -237,11 +245,6 @@ impl Service {
         fx: &mut Effects,
     ) {
         let Some(primary) = primary else { return };
-        if let Some(slot) = repointed.slot.clone()
-            && self.durable.cluster.slots.insert((primary, slot))
-        {
-            self.journal_facts(fx);
-        }
         if !repointed.streams {
             return;
         }

@@ -159,7 +159,7 @@ impl Service {
                 self.durable.cluster.slots.remove(&(server, slot.clone()));
                 self.background.tidy_after = fx.now;
                 self.journal_facts(fx);
-                (Severity::Info, format!("{name}: the slot {slot}, which the engine had created, is dropped"), Vec::new())
+                (Severity::Info, format!("{name}: the slot {slot}, which the engine had created, is no longer there"), Vec::new())
             }
             Err(failure) => {
                 let message = format!(
