@@ -31,9 +31,9 @@ pub(crate) struct Background {
     /// Standbys that are not known to stream from the present primary.
     #[serde(default)]
     pub(crate) left_behind: Vec<LeftBehind>,
-    /// Slots that were written down for standbys that are pointed to the primary now: what comes of it is not known yet.
+    /// Slots that were written down on this server for this standby, which is pointed there now: what comes of it is not known yet.
     #[serde(default)]
-    pub(crate) noted_slots: Vec<(ServerId, String)>,
+    pub(crate) noted_slots: Vec<(ServerId, ServerId, String)>,
     /// Since when as many standbys stream as the names ask for that the engine cleared.
     #[serde(default)]
     pub(crate) sync_met: Option<Mono>,

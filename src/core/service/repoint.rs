@@ -79,15 +79,14 @@ impl Service {
                 }
                 left.postpone(fx.now + STREAMS_WITHIN);
             }
-            match self.beyond_the_fork(standby, fx.now) {
-                Some(failure) => self.tell_not_repointed(standby, &failure, fx),
-                None => {
-                    if let Some((primary, _)) = self.present_primary(fx.now) {
-                        self.note_slots(primary, &[standby], fx);
-                    }
-                    self.begin_task(Task::Repoint(standby), fx);
-                }
+            if let Some(failure) = self.beyond_the_fork(standby, fx.now) {
+                self.tell_not_repointed(standby, &failure, fx);
+                continue;
             }
+            if let Some((primary, _)) = self.present_primary(fx.now) {
+                self.note_slots(primary, &[standby], fx);
+            }
+            self.begin_task(Task::Repoint(standby), fx);
         }
     }
 

@@ -10,7 +10,7 @@ impl Service {
     /// Standbys are about to be pointed to this server, and a slot is created there for each that uses one. Where the server says that it has
     /// none of that name, the one that it gets is ours.
     pub(crate) fn note_slots(&mut self, primary: ServerId, standbys: &[ServerId], fx: &mut Effects) {
-        self.background.noted_slots.retain(|(standby, _)| !standbys.contains(standby));
+        self.background.noted_slots.retain(|(_, standby, _)| !standbys.contains(standby));
         let said = self.servers.get(usize::from(primary.0)).filter(|state| state.session_open);
         let said = said.and_then(|state| state.sample.as_ref()).filter(|(at, _)| fx.now.since(*at) < super::FRESH);
         let Some(there) = said.and_then(|(_, sample)| sample.slots.clone()) else { return };
@@ -21,7 +21,7 @@ impl Service {
             if there.contains(&slot) || !self.durable.cluster.slots.insert((primary, slot.clone())) {
                 continue;
             }
-            self.background.noted_slots.push((*standby, slot));
+            self.background.noted_slots.push((primary, *standby, slot));
             news = true;
         }
         if news {
@@ -42,8 +42,8 @@ impl Service {
             Err(failure) if failure.had_no_effect() => None,
             Err(_) => return,
         };
-        let noted = self.background.noted_slots.iter().position(|(of, _)| *of == standby);
-        let noted = noted.map(|at| self.background.noted_slots.remove(at).1).filter(|slot| created.as_ref() != Some(slot));
+        let noted = self.background.noted_slots.iter().position(|(on, of, _)| (*on, *of) == (primary, standby));
+        let noted = noted.map(|at| self.background.noted_slots.remove(at).2).filter(|slot| created.as_ref() != Some(slot));
         let gone = noted.is_some_and(|slot| self.durable.cluster.slots.remove(&(primary, slot)));
         let new = created.is_some_and(|slot| self.durable.cluster.slots.insert((primary, slot)));
         if gone || new {
@@ -85,8 +85,8 @@ mod tests {
         service.durable.cluster.slots.contains(&(DB1, "db2_slot".to_owned()))
     }
 
-    fn result(slot: Option<&str>) -> Result<Repointed, Failure> {
-        Ok(Repointed { streams: true, changed: true, slot: slot.map(str::to_owned), message: String::new() })
+    fn streams(slot: Option<&str>) -> Repointed {
+        Repointed { streams: true, changed: true, slot: slot.map(str::to_owned), message: String::new() }
     }
 
     #[test]
@@ -109,14 +109,14 @@ mod tests {
             service.slot_created_or_not(DB1, DB2, result, &mut fx);
             ours(&service)
         };
-        assert!(after(&result(Some("db2_slot"))));
-        assert!(!after(&result(None)), "it was there by then, or could not be created");
+        assert!(after(&Ok(streams(Some("db2_slot")))));
+        assert!(!after(&Ok(streams(None))), "it was there by then, or could not be created");
         assert!(!after(&Err(Failure::refused("no right", ""))));
         assert!(after(&Err(Failure::unknown("cut", ""))), "it may be there");
         // Of an earlier try nobody knows: that a later one found it there says nothing against it.
         let (mut service, mut fx) = noted(Some(&[]), Span::ZERO);
         service.note_slots(DB1, &[DB2], &mut fx);
-        service.slot_created_or_not(DB1, DB2, &result(None), &mut fx);
+        service.slot_created_or_not(DB1, DB2, &Ok(streams(None)), &mut fx);
         assert!(ours(&service));
     }
 }

@@ -58,7 +58,7 @@ WHERE c ILIKE 'synchronous_commit=%') END AS sync_overridden, \
 extract(epoch FROM pg_catalog.clock_timestamp() - r.reply_time)::text)), '[]') \
 FROM pg_catalog.pg_stat_get_wal_senders() r LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a ON a.pid = r.pid \
 LEFT JOIN pg_catalog.pg_get_replication_slots() p ON p.active_pid = r.pid) AS replicas, \
-(SELECT coalesce(pg_catalog.json_agg(slot_name), '[]') FROM pg_catalog.pg_get_replication_slots() WHERE slot_type = 'physical') AS slots, \
+(SELECT coalesce(pg_catalog.json_agg(slot_name), '[]') FROM pg_catalog.pg_get_replication_slots() WHERE slot_type = 'physical') AS slot_names, \
 pg_catalog.current_setting('primary_slot_name') AS uses_slot, \
 CASE WHEN NOT s.recovering THEN pg_catalog.pg_current_wal_flush_lsn() END AS flush, \
 (SELECT coalesce(pg_catalog.json_agg(DISTINCT application_name), '[]') FROM pg_catalog.pg_stat_get_activity(NULL) \
@@ -127,7 +127,7 @@ pub(crate) fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
         settings_loaded: row.number("settings_loaded")?,
         replicas: replicas(&row)?,
         streams: streams(&row),
-        slots: row.json("slots")?,
+        slots: row.json("slot_names")?,
         uses_slot: row.text("uses_slot").filter(|slot| !slot.is_empty()).map(str::to_owned),
         other_engines: row
             .json::<Vec<String>>("other_engines")?

@@ -92,7 +92,8 @@ class Forecast:
     None when it is not known. holds_acknowledged: no acknowledged commit that waited for a
     standby can be missing; sessions that set synchronous_commit to off or local do not wait. loss: the same in the words in which the
     record of a failover would say it. salvage: log that only the primary's disk has would be carried to the standby before its promotion,
-    while the primary's host answers: then nothing is lost; salvage_hindered: why that would not be done. preferred: why this standby and not the next best one."""
+    while the primary's host answers: then nothing is lost; salvage_hindered: why that would not be done.
+    preferred: why this standby and not the next best one."""
 
     would_fail_over: bool
     candidate: Optional[str]
