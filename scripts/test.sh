@@ -11,7 +11,7 @@ scripts/lint.sh || status=$?
 [ "$status" = 0 ] || echo 'the lints failed; the tests run all the same'
 tests=(scripts/cargo.sh test --locked --no-fail-fast)
 # They wait more than they work, one test at a time: beside all the others.
-slow=(faults salvage rejoin switchover three_servers three_servers_more sync_sets)
+slow=(faults salvage rejoin rebuild switchover three_servers three_servers_more sync_sets)
 others=()
 # Every test program that a package names.
 while read -r name; do

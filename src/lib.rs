@@ -214,8 +214,8 @@ pub use {
     },
     engine::survived::{CommitId, Survived, SurvivedFork},
     engine::{
-        ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,
-        HostCheck, LONGEST_PAUSE, PauseOptions, PreflightStatus, RejoinOptions, SwitchoverOptions, TaskAnswer,
+        ActionAnswer, CloneOptions, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction,
+        HostAnswer, HostCheck, LONGEST_PAUSE, PauseOptions, PreflightStatus, RejoinOptions, SwitchoverOptions, TaskAnswer,
         metrics::details as metrics_details, metrics::text as metrics_text, why::of as why,
     },
     failover_core::candidate::ANY_LOSS,

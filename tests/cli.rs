@@ -247,6 +247,7 @@ fn the_help_shows_examples_and_exit_codes() {
           switchover   Let a healthy primary hand over to a standby, without losing a row
           force        Fail over now, whatever the checks say
           rejoin       Bring an old primary that is stopped back as a standby
+          clone        Make a standby where nothing is, by a first copy of the primary's data
           notify       Look after the receivers of notifications
           survived     Did a commit whose answer nobody received survive the last failovers?
           replay       Go through a recorded decision again, and compare
@@ -299,6 +300,7 @@ fn the_help_shows_examples_and_exit_codes() {
         "force",
         "switchover",
         "rejoin",
+        "clone",
         "survived",
         "completions",
     ] {

@@ -50,7 +50,7 @@ impl Clients {
                 std::thread::spawn(move || {
                     let mut row = first + client;
                     while !stop.load(Ordering::SeqCst) {
-                        let rolls_back = row / CLIENTS % 7 == 0;
+                        let rolls_back = (row / CLIENTS).is_multiple_of(7);
                         let begun = session.query(&format!("BEGIN; INSERT INTO doubts VALUES ({row})"), LONGEST);
                         let Ok(taken) = begun.and_then(|_| session.value(TAKE, LONGEST)) else { return };
                         let (xid, timeline) = taken.split_once(' ').unwrap();

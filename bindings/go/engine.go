@@ -720,6 +720,27 @@ func (e *Engine) Uncordon(service, server string) error {
 type RejoinOptions struct {
 	// DryRun: nothing is changed; it is only found out what would be done and what stands in the way.
 	DryRun bool
+	// Rebuild: by a new copy of the primary's data; its own configuration is kept, and its data directory under another name.
+	Rebuild bool
+}
+
+// CloneOptions is how a server gets its first copy.
+type CloneOptions struct {
+	// DryRun: nothing is changed; it is only found out what would be done and what stands in the way.
+	DryRun bool
+}
+
+// Clone begins to make server of service, in whose data directory nothing is, a standby of the present primary by a first copy of its data.
+// The event copy_progress tells how far it is, rejoin_ended and the status how it ends. Errors: as for Rejoin.
+func (e *Engine) Clone(service, server string, options CloneOptions) error {
+	c := e.inner()
+	dry := C.int32_t(0)
+	if options.DryRun {
+		dry = 1
+	}
+	return c.aboutServer(service, server, func(handle *C.failover_engine, service, server *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_clone(handle, service, server, dry, wrong)
+	})
 }
 
 // Rejoin begins to bring server of service, a former primary that is stopped, back as a standby of the present primary: as it is where its
@@ -735,6 +756,9 @@ func (e *Engine) Rejoin(service, server string, options RejoinOptions) error {
 		dry = 1
 	}
 	return c.aboutServer(service, server, func(handle *C.failover_engine, service, server *C.char, wrong **C.failover_error) C.int32_t {
+		if options.Rebuild {
+			return C.failover_engine_rebuild(handle, service, server, dry, wrong)
+		}
 		return C.failover_engine_rejoin(handle, service, server, dry, wrong)
 	})
 }

@@ -455,7 +455,7 @@ func TestWhatNewDidNotMakeHarmsNobody(t *testing.T) {
 			"Survived": survived, "CheckAll": summary, "Doctor": doctor, "Config": effective,
 			"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")), "ReloadFromFile": zero.ReloadFromFile("x.toml"),
 			"ConfirmAll": zero.ConfirmAll(), "PauseWith": zero.PauseWith("", PauseOptions{Reason: "x"}), "Resume": zero.Resume(""), "Reset": zero.Reset("orders"),
-			"Adopt": zero.Adopt("orders", "db1"), "Cordon": zero.Cordon("orders", "db1"), "Uncordon": zero.Uncordon("orders", "db1"), "Rejoin": zero.Rejoin("orders", "db1", RejoinOptions{}),
+			"Adopt": zero.Adopt("orders", "db1"), "Cordon": zero.Cordon("orders", "db1"), "Uncordon": zero.Uncordon("orders", "db1"), "Rejoin": zero.Rejoin("orders", "db1", RejoinOptions{}), "Clone": zero.Clone("orders", "db1", CloneOptions{}),
 			"OfferAction": zero.OfferAction("fence"), "StatusOf": one,
 			"Check":        zero.Check("page", func(context.Context, Task) Answer { return Up("") }),
 			"CompleteTask": zero.CompleteTask(1, Up("")), "ReportOutcome": zero.ReportOutcome("orders", "db1", OutcomeOK),
@@ -578,6 +578,12 @@ func TestCommandsReachTheEngine(t *testing.T) {
 		if err := engine.Cordon("site", server); !errors.Is(err, ErrInvalidArgument) {
 			t.Error(err)
 		}
+	}
+	if err := engine.Rejoin("site", "web1", RejoinOptions{DryRun: true, Rebuild: true}); !errors.Is(err, ErrRejected) {
+		t.Errorf("rebuild of a server that runs: %v", err)
+	}
+	if err := engine.Clone("site", "web1", CloneOptions{DryRun: true}); !errors.Is(err, ErrRejected) {
+		t.Errorf("clone of a server that runs: %v", err)
 	}
 	if err := engine.Rejoin("site", "web1", RejoinOptions{DryRun: true}); !errors.Is(err, ErrRejected) {
 		t.Errorf("an application has nothing to be rewound: %v", err)

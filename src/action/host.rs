@@ -5,6 +5,7 @@
 //! verb and its options travel. Why the fence climbs as it does is rules 85 to 87. The verbs of a planned change of places are in
 //! `host/server.rs`, those of salvage in `host/log.rs`.
 
+mod copy;
 mod log;
 mod rejoin;
 mod server;
@@ -246,8 +247,10 @@ impl HostControl {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Answer, Failure> {
-        let changes =
-            matches!(verb, "fence" | "undo" | "promote" | "stop" | "start" | "keep" | "rewind" | "rewind-status" | "follow");
+        let changes = matches!(
+            verb,
+            "fence" | "undo" | "promote" | "stop" | "start" | "keep" | "rewind" | "rewind-status" | "follow" | "copy" | "swap"
+        );
         let mut hearing = Hearing::new(bytes.wanted);
         let mut heard = |piece: &[u8]| hearing.hear(piece);
         let done = if self.params.wrapper {
@@ -431,6 +434,16 @@ fn is_for_good(code: &str) -> bool {
             | "rewound"
             | "recovering"
             | "no_pg_rewind"
+            | "no_pg_basebackup"
+            | "not_empty"
+            | "tablespaces"
+            | "wal_link"
+            | "mount_point"
+            | "parent_closed"
+            | "copy_elsewhere"
+            | "copying"
+            | "no_copy"
+            | "other_version"
             | "blind"
     )
 }
@@ -448,7 +461,7 @@ fn remedy(code: &str, wrapper: bool) -> &'static str {
         "later" => "the engine of the later failover decides what happens to this server",
         "guarded" => "remove standby.signal from the data directory: a running primary needs none",
         "no_guard" => "check that the file system of the data directory is writable",
-        "no_signal" | "root_start" => "log in as the account that runs the server",
+        "no_signal" | "root_start" | "no_size" => "log in as the account that runs the server",
         "hidden" => HIDDEN,
         "no_history" => "ask a server that has been on this timeline",
         "alive" => "stop it, or fence it again",
@@ -457,16 +470,20 @@ fn remedy(code: &str, wrapper: bool) -> &'static str {
         "no_source" | "unsafe_source" | "inline_password" => {
             "write the file with the sources on that host, for its account alone (docs/REJOIN.md)"
         }
-        "rewound" => "rebuild it as a new standby (docs/REJOIN.md)",
+        "rewound" => "rebuild it as a new standby (failover rejoin --rebuild, docs/REJOIN.md)",
         "recovering" => "remove recovery.signal from its data directory",
-        "rewinding" => "wait for it: failover rejoin says how far it is",
+        "rewinding" => {
+            "wait for it: failover rejoin says how far it is; one that was broken off is put right by failover rejoin --rebuild"
+        }
+        "copy_full" => "free some space beside the data directory",
+        "copy_failed" | "copying" | "no_copy" => "look at DIR.failover-copy and DIR.failover-old beside the data directory",
         "keep_full" => "free some space beside the data directory of the old primary",
         "keep_failed" | "not_kept" => "look at DIR.failover-keep beside the data directory of the old primary",
         "follow_failed" => "look at postgresql.auto.conf in its data directory",
         "spool_full" => "free some space on the standby's disk",
         "spool_failed" | "no_base" => "look at failover-spool and pg_wal in the standby's data directory",
         "unreadable" | "no_segment" | "no_position" => "look at pg_wal in the data directory of the old primary, and at its disk",
-        "no_pg_ctl" | "no_pg_controldata" | "no_pg_waldump" | "no_pg_rewind" => {
+        "no_pg_ctl" | "no_pg_controldata" | "no_pg_waldump" | "no_pg_rewind" | "no_pg_basebackup" => {
             "set bin_dir to what pg_config --bindir says on this host"
         }
         "blind" => "install findutils (GNU find) and mount /proc without hidepid for this account",
@@ -550,6 +567,9 @@ pub(crate) fn fuzz(said: &[u8]) {
     let _ = answer.tail(Lsn(1 << 25));
     let _ = answer.control();
     let _ = answer.stopped();
+    let _ = answer.size_of_copy();
+    let _ = answer.found_copy();
+    let _ = answer.swapped();
     let _ = answer.behind(Lsn(1 << 25));
     let _ = answer.history();
     let _ = answer.stop_order();
@@ -1077,13 +1097,13 @@ mod tests {
         assert_eq!(of("failover-host=2\nproof=ok\nend=ok\n"), (false, Some("2".to_owned())));
         assert_eq!(of("failover-host=1\nfailover-host=2\nend=ok\n"), (true, None));
         assert_eq!(of("failover-host=\n"), (false, Some(String::new())));
-        assert_eq!(own_version(), 4);
+        assert_eq!(own_version(), 5);
     }
 
     #[test]
     fn each_trouble_has_its_finding_and_a_healthy_host_has_none() {
         let healthy = "failover-host=1\npostmaster=running\nsignal=1\nshm=6\nwritable=1\npg_ctl=/b/pg_ctl\npg_isready=/b/pg_isready\n\
-             version=4\nspeaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
+             version=5\nspeaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
         let codes = |from: &str, to: &str| {
             let findings = heard(&healthy.replace(from, to)).findings("/data", false);
             findings.into_iter().map(|finding| (finding.code.to_string(), finding.blocking)).collect::<Vec<_>>()
@@ -1091,11 +1111,11 @@ mod tests {
         assert_eq!(codes("", ""), []);
         for (from, to, code, blocking) in [
             ("signal=1", "signal=0", "host_cannot_signal", true),
-            ("version=4\nspeaks=generation\n", "", "host_script_outdated", true),
-            ("version=4", "version=2", "host_script_outdated", false),
-            ("version=4\nspeaks=generation", "version=5\nspeaks=control", "host_script_newer", true),
-            ("version=4", "version=later", "host_script_outdated", false),
-            ("version=4", "version=5", "host_script_newer", false),
+            ("version=5\nspeaks=generation\n", "", "host_script_outdated", true),
+            ("version=5", "version=2", "host_script_outdated", false),
+            ("version=5\nspeaks=generation", "version=6\nspeaks=control", "host_script_newer", true),
+            ("version=5", "version=later", "host_script_outdated", false),
+            ("version=5", "version=6", "host_script_newer", false),
             ("shm=6", "shm=gone", "host_segment_hidden", true),
             ("writable=1", "writable=0", "host_data_dir_not_writable", false),
             ("pg_ctl=/b/pg_ctl", "pg_ctl=", "host_pg_ctl_missing", false),

@@ -2,6 +2,8 @@
 
 pub(crate) mod application;
 pub(crate) mod command;
+#[cfg(feature = "ssh")]
+mod copy;
 pub(crate) mod dns;
 #[cfg(feature = "ssh")]
 mod handover;
@@ -190,6 +192,7 @@ impl ServiceActions {
             | Action::KeepLog { .. }
             | Action::Rewind { .. }
             | Action::ReadRewind { .. }
+            | Action::Copy { .. }
             | Action::FollowPrimary { .. }
             | Action::StartStandby { .. } => self.on_hosts(action, generation, deadline, cancel),
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
@@ -283,6 +286,7 @@ impl ServiceActions {
                 self.control(*server)?.unspool(deadline, cancel)?;
                 Ok(Report::Done { message: "failover-spool is empty".to_owned() })
             }
+            Action::Copy { server, order } => self.copy(*server, order, generation, deadline, cancel),
             _ => self.rejoin(action, generation, deadline, cancel),
         }
     }

@@ -78,7 +78,7 @@ impl ServiceActions {
         if matches!(known.rewound, Rewound::Running { .. }) {
             return Ok(Report::Divergence(Divergence { commits: Some(0), ..known }));
         }
-        let rebuild = "rebuild it as a new standby (docs/REJOIN.md)";
+        let rebuild = "rebuild it as a new standby (failover rejoin --rebuild, docs/REJOIN.md)";
         if known.timeline == timeline {
             // Two servers that were promoted beside each other write on timelines of the same number.
             if !stopped.as_standby {

@@ -85,6 +85,8 @@ pub enum Command {
     Force(Force),
     /// Bring an old primary that is stopped back as a standby
     Rejoin(Rejoin),
+    /// Make a standby where nothing is, by a first copy of the primary's data
+    Clone(Clone),
     /// Look after the receivers of notifications
     #[command(subcommand)]
     Notify(Notify),
@@ -556,11 +558,13 @@ After a failover the old primary stays stopped, with standby.signal in its data 
 what its log has that the new primary lacks is counted and told (event lost_transactions) and copied to DIR.failover-keep, then it is started \
 as a standby as it is, or rewound by pg_rewind and started. It is done when it streams on the primary's timeline and has replayed what was \
 there. pg_rewind runs once a failover at most; where it cannot be run, or did not end well, the server has to be rebuilt, and that is said. \
-A failover is never delayed by it. Its host needs ssh.source_file, see docs/REJOIN.md.
+With --rebuild it gets a new copy of the primary's data by pg_basebackup, made beside its data directory; that is kept as DIR.failover-old-N, and \
+its own configuration is kept. A failover is never delayed by it. Its host needs ssh.source_file, see docs/REJOIN.md.
 
 Examples:
   failover rejoin orders db1 --dry-run
   failover rejoin orders db1 --wait
+  failover rejoin orders db1 --rebuild --wait
 
 Exit codes: 0 begun, with --wait: it streams, with --dry-run: it could come back; 1 (--wait) nothing was changed on it, with --dry-run: something is in the way; \
 2 wrong command line; 3 no daemon, or it went away before the end; 4 refused; 6 (--wait) it was changed and does not stream";
@@ -573,6 +577,44 @@ pub struct Rejoin {
     pub service: String,
 
     /// The old primary
+    pub server: String,
+
+    /// By a new copy of the primary's data; the old data directory is kept
+    #[arg(long)]
+    pub rebuild: bool,
+
+    /// Only say what would be done and what stands in the way
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+
+    /// Wait for the end, show the steps, and end with the outcome
+    #[arg(long, short)]
+    pub wait: bool,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const CLONE_HELP: &str = "\
+For a server of the configuration whose data directory is empty or not there: it gets a first copy of the primary's data by pg_basebackup, made \
+beside its place and renamed to it when it is whole, and is started as a standby. Settings that lie in DIR.failover-conf replace those of the \
+primary. A failover is never delayed by it. Its host needs ssh.source_file, see docs/REJOIN.md.
+
+Examples:
+  failover clone orders db3 --dry-run
+  failover clone orders db3 --wait
+
+Exit codes: 0 begun, with --wait: it streams, with --dry-run: it could be made; 1 (--wait) nothing was changed, with --dry-run: something is in the way; \
+2 wrong command line; 3 no daemon, or it went away before the end; 4 refused; 6 (--wait) the copy is there and does not stream";
+
+/// `failover clone`
+#[derive(Debug, Args)]
+#[command(after_help = CLONE_HELP)]
+pub struct Clone {
+    /// The service
+    pub service: String,
+
+    /// The server that is to be a standby
     pub server: String,
 
     /// Only say what would be done and what stands in the way

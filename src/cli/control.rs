@@ -16,8 +16,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use failover::{
-    CommandReply, CommitId, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, RejoinOptions, SwitchoverOptions,
-    on_behalf_of,
+    CloneOptions, CommandReply, CommitId, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, RejoinOptions,
+    SwitchoverOptions, on_behalf_of,
 };
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -214,8 +214,13 @@ fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {
                 let order = |engine: &Engine| engine.switchover(&service, made!(SwitchoverOptions { to }));
                 return wait::begun(shared, stream, &service, order);
             }
-            Ok(Request::Rejoin { service, server, dry_run, wait: true }) => {
-                return wait::rejoin(shared, stream, &service, &server, made!(RejoinOptions { dry_run }));
+            Ok(Request::Rejoin { service, server, dry_run, rebuild, wait: true }) => {
+                let order = |engine: &Engine| engine.rejoin(&service, &server, made!(RejoinOptions { dry_run, rebuild }));
+                return wait::rejoin(shared, stream, &service, &server, order);
+            }
+            Ok(Request::Clone { service, server, dry_run, wait: true }) => {
+                let order = |engine: &Engine| engine.clone_server(&service, &server, made!(CloneOptions { dry_run }));
+                return wait::rejoin(shared, stream, &service, &server, order);
             }
             Ok(request) => {
                 let line = match request {
@@ -391,8 +396,11 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
         Request::Adopt { service, server } => Ok(said(engine.adopt(&service, &server)?)),
         Request::Cordon { service, server } => Ok(said(engine.cordon(&service, &server)?)),
         Request::Uncordon { service, server } => Ok(said(engine.uncordon(&service, &server).map_err(nothing_to_do)?)),
-        Request::Rejoin { service, server, dry_run, wait: false } => {
-            Ok(said(engine.rejoin(&service, &server, made!(RejoinOptions { dry_run }))?))
+        Request::Rejoin { service, server, dry_run, rebuild, wait: false } => {
+            Ok(said(engine.rejoin(&service, &server, made!(RejoinOptions { dry_run, rebuild }))?))
+        }
+        Request::Clone { service, server, dry_run, wait: false } => {
+            Ok(said(engine.clone_server(&service, &server, made!(CloneOptions { dry_run }))?))
         }
         Request::Survived { service, xid, lsn, timeline } => {
             let commit = match (xid, lsn, timeline) {
@@ -414,9 +422,10 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
             Ok(json!(tested.first()))
         }
         Request::CancelSwitchover { service } => Ok(said(engine.cancel_switchover(&service).map_err(nothing_to_do)?)),
-        Request::Rejoin { wait: true, .. } | Request::Force { wait: true, .. } | Request::Switchover { wait: true, .. } => {
-            Err(Refused::new(Kind::BadRequest, "what is waited for is streamed"))
-        }
+        Request::Rejoin { wait: true, .. }
+        | Request::Clone { wait: true, .. }
+        | Request::Force { wait: true, .. }
+        | Request::Switchover { wait: true, .. } => Err(Refused::new(Kind::BadRequest, "what is waited for is streamed")),
         Request::Force { service, to, accept_loss, wait: false } => {
             Ok(said(engine.force(&service, made!(ForceOptions { to, accept_loss }))?))
         }

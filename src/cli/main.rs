@@ -72,6 +72,7 @@ fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
         Command::Adopt(adopt) => operate::adopt(&adopt, json, terminal),
         Command::Cordon(cordon) => operate::cordon(&cordon, json, terminal),
         Command::Rejoin(rejoin) => operate::rejoin(&rejoin, json, terminal),
+        Command::Clone(clone) => operate::clone(&clone, json, terminal),
         Command::Uncordon(uncordon) => operate::uncordon(&uncordon, json, terminal),
         Command::Reset(reset) => operate::reset(&reset, json, terminal),
         Command::Switchover(switchover) => operate::switchover(&switchover, json, terminal),

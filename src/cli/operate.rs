@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use failover::{FailoverStatus, RejoinStatus, Status};
 use serde_json::Value;
 
-use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause, Rejoin, Switchover};
+use super::arguments::{Adopt, Clone, Confirm, Cordon, Force, MaybeService, OneService, Pause, Rejoin, Switchover};
 use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::protocol::{Line, Request};
@@ -141,13 +141,31 @@ pub fn rejoin(arguments: &Rejoin, json: bool, terminal: Terminal) -> Result<Code
     let (service, server, dry_run) = (arguments.service.clone(), arguments.server.clone(), arguments.dry_run);
     let wait = arguments.wait || dry_run;
     let mut client = Client::connect(&arguments.daemon)?;
-    let request = Request::Rejoin { service, server, dry_run, wait };
+    let request = Request::Rejoin { service, server, dry_run, rebuild: arguments.rebuild, wait };
+    return_of(&mut client, &request, (&arguments.service, wait), json, terminal)
+}
+
+pub fn clone(arguments: &Clone, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let (service, server, dry_run) = (arguments.service.clone(), arguments.server.clone(), arguments.dry_run);
+    let wait = arguments.wait || dry_run;
+    let mut client = Client::connect(&arguments.daemon)?;
+    let request = Request::Clone { service, server, dry_run, wait };
+    return_of(&mut client, &request, (&arguments.service, wait), json, terminal)
+}
+
+/// Gives the order; waits for its end, or says where that shows.
+fn return_of(
+    client: &mut Client,
+    request: &Request,
+    (service, wait): (&str, bool),
+    json: bool,
+    terminal: Terminal,
+) -> Result<Code, Trouble> {
     if wait {
-        return wait_for_rejoin(&mut client, &request, json, terminal);
+        return wait_for_rejoin(client, request, json, terminal);
     }
-    let code = tell(&mut client, &request, json, terminal)?;
+    let code = tell(client, request, json, terminal)?;
     if !json {
-        let service = &arguments.service;
         print(&format!("how it ends: failover status {service}, or failover events --follow --service {service}\n"))?;
     }
     Ok(code)

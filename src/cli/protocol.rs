@@ -100,6 +100,22 @@ pub enum Request {
         /// Only say what would be done.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         dry_run: bool,
+        /// By a new copy of the primary's data.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rebuild: bool,
+        /// The answer goes on until it is over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wait: bool,
+    },
+    /// Make a standby where nothing is, by a first copy of the primary's data. Waited for: as `rejoin`.
+    Clone {
+        /// The service.
+        service: String,
+        /// The server.
+        server: String,
+        /// Only say what would be done.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
         /// The answer goes on until it is over.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         wait: bool,

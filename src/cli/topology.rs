@@ -49,10 +49,9 @@ fn row(list: &[TopologyStatus], at: usize, branches: &Branches) -> Vec<Cell> {
     let node = &list[at];
     let is_well = matches!(node.replication.as_str(), "primary" | "streaming");
     let mut replication = node.replication.replace('_', " ");
-    for more in [&node.sync_state, &node.upstream_address.clone().filter(|_| node.upstream.is_none() && node.depth == 0)] {
-        if let Some(more) = more {
-            let _ = write!(replication, ", {}", printable(more));
-        }
+    let address = node.upstream_address.as_ref().filter(|_| node.upstream.is_none() && node.depth == 0);
+    for more in [node.sync_state.as_ref(), address].into_iter().flatten() {
+        let _ = write!(replication, ", {}", printable(more));
     }
     let behind = match (node.lag_bytes, node.lag_ms) {
         _ if node.replication == "primary" => "-".to_owned(),

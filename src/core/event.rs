@@ -690,6 +690,25 @@ event_kinds! {
         ],
         Remedy::Text("its log is kept beside its data directory (docs/REJOIN.md): get back from there what has to be got back"),
     }
+    /// A new copy of the primary's data is so far. Told for each tenth.
+    CopyProgress(53) = "copy_progress" {
+        Failover, [Info], "a new copy of the primary's data, for a server that is rebuilt or cloned, is so far; told for each tenth",
+        [
+            "percent": Int,
+            "bytes": Int,
+            "of_bytes": Int,
+        ],
+        Remedy::No,
+    }
+    /// A new copy has taken the place of a data directory, which is kept.
+    OldDataKept(54) = "old_data_kept" {
+        Failover, [Warning], "a new copy has taken the place of a data directory; the old one is kept under another name",
+        [
+            "path": Text("where it is on the server's host"),
+            "bytes": Int("its size, absent if it could not be read"),
+        ],
+        Remedy::Text("remove it when nobody needs it any more"),
+    }
     /// The return of an old primary ended.
     RejoinEnded(49) = "rejoin_ended" {
         Failover, [Info, Warning, Alarm], "the return of an old primary ended",
@@ -782,7 +801,7 @@ event_kinds! {
         Remedy::Refusal("journal_unwritable"),
     }
     /// A receiver of notifications does not take them, or takes them again.
-    NotifyState(63) = "notify_state" {
+    NotifyState(55) = "notify_state" {
         Engine, [Info, Warning], "a receiver of notifications does not take them, or takes them again",
         [
             "receiver": Text("its name in `notify`"),
@@ -793,7 +812,7 @@ event_kinds! {
         Remedy::Text("ask it: failover notify test RECEIVER; then mend the receiver, the way to it, or its settings (docs/NOTIFY.md)"),
     }
     /// Events were not told to a receiver of notifications, and will not be.
-    NotifyLost(64) = "notify_lost" {
+    NotifyLost(56) = "notify_lost" {
         Engine, [Alarm], "events were not told to a receiver of notifications, and will not be",
         [
             "receiver": Text("its name in `notify`; empty: all of them"),
@@ -804,7 +823,7 @@ event_kinds! {
         Remedy::Text("read what happened meanwhile: failover events; ask the receiver: failover notify test RECEIVER (docs/NOTIFY.md)"),
     }
     /// A test message was sent to a receiver of notifications.
-    NotifyTest(65) = "notify_test" {
+    NotifyTest(57) = "notify_test" {
         Engine, [Info, Warning], "a test message was sent to a receiver of notifications",
         [
             "receiver": Text("its name in `notify`"),

@@ -171,7 +171,7 @@ pub enum Command {
         /// Which.
         server: ServerId,
     },
-    /// This server, which was the primary and is stopped, comes back as a standby.
+    /// This server, which was the primary and is stopped, or where nothing is yet, becomes a standby.
     Rejoin {
         /// Which.
         server: ServerId,

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 pub mod breaker;
 pub mod candidate;
+pub mod copy;
 mod damping;
 pub mod doubt;
 mod due;

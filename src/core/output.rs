@@ -1,6 +1,7 @@
 //! Everything the core can ask the shell to do.
 
 use super::candidate::Candidate;
+use super::copy::{CopyOrder, CopyReport};
 use super::durable::Durable;
 use super::event::Event;
 use super::handover::Receipt;
@@ -146,6 +147,16 @@ super::words::words! {
         FollowPrimary = "follow_primary",
         /// A server that has its guard is started as a standby.
         StartStandby = "start_standby",
+        /// It is read how much a copy of the primary needs.
+        MeasureData = "measure_data",
+        /// What stands in the way of a copy is read.
+        FindCopy = "find_copy",
+        /// A new copy of the primary's data is begun.
+        CopyData = "copy_data",
+        /// It is asked how far that is.
+        ReadCopy = "read_copy",
+        /// It takes the place of the data directory.
+        SwapData = "swap_data",
         /// What was left of that on the standby's host is removed.
         EmptySpool = "empty_spool",
         /// A standby is promoted.
@@ -431,6 +442,13 @@ pub enum Action {
         /// The server.
         server: ServerId,
     },
+    /// What concerns a new copy of the primary's data. Answer: [`Report::Copy`].
+    Copy {
+        /// The server on whose host it is done.
+        server: ServerId,
+        /// What.
+        order: CopyOrder,
+    },
     /// Give a stopped server its own settings back, and those of a standby of the present primary; its guard stays as its
     /// `standby.signal`. Answer: [`Report::Done`].
     FollowPrimary {
@@ -621,6 +639,8 @@ pub enum Report {
         /// One line for people.
         message: String,
     },
+    /// What a host says of a copy.
+    Copy(CopyReport),
     /// The new primary.
     Promoted {
         /// Its timeline.
@@ -740,6 +760,7 @@ impl Action {
             Action::KeepLog { .. } => Step::KeepLog,
             Action::Rewind { .. } => Step::Rewind,
             Action::ReadRewind { .. } => Step::ReadRewind,
+            Action::Copy { order, .. } => order.step(),
             Action::FollowPrimary { .. } => Step::FollowPrimary,
             Action::StartStandby { .. } => Step::StartStandby,
             Action::Promote { .. } => Step::Promote,
@@ -787,6 +808,7 @@ impl Action {
             | Action::KeepLog { server, .. }
             | Action::Rewind { server, .. }
             | Action::ReadRewind { server }
+            | Action::Copy { server, .. }
             | Action::FollowPrimary { server, .. }
             | Action::StartStandby { server }
             | Action::Promote { server, .. }

@@ -93,6 +93,34 @@ pub enum RejoinHow {
     Rewind,
     /// Only to say what would be done.
     DryRun,
+    /// By a new copy of the primary's data, which takes the place of the old ones.
+    Rebuild,
+    /// Only to say what that would do.
+    DryRebuild,
+    /// By a first copy, where nothing is.
+    Clone,
+    /// Only to say what that would do.
+    DryClone,
+}
+
+impl RejoinHow {
+    /// Nothing is changed.
+    #[must_use]
+    pub fn is_dry(self) -> bool {
+        matches!(self, RejoinHow::DryRun | RejoinHow::DryRebuild | RejoinHow::DryClone)
+    }
+
+    /// It gets a new copy.
+    #[must_use]
+    pub fn copies(self) -> bool {
+        matches!(self, RejoinHow::Rebuild | RejoinHow::DryRebuild) || self.is_vacant()
+    }
+
+    /// Nothing is there before.
+    #[must_use]
+    pub fn is_vacant(self) -> bool {
+        matches!(self, RejoinHow::Clone | RejoinHow::DryClone)
+    }
 }
 
 /// How far a return is, where the next engine has to know it.
@@ -102,6 +130,8 @@ pub enum RejoinStage {
     Look,
     /// `pg_rewind` was begun, or may have been: it is never begun again.
     Rewind,
+    /// A copy was begun, or may have been: its host says how far it is.
+    Copy,
     /// It can follow as it is: its settings are written, and it is started.
     Start,
 }
@@ -119,6 +149,8 @@ pub struct Rejoining {
     pub stage: RejoinStage,
     /// What its log has that the new primary lacks, once it was read.
     pub divergence: Option<Divergence>,
+    /// The number of its copy.
+    pub attempt: Option<u32>,
 }
 
 /// How a return ended.

@@ -155,7 +155,7 @@ pub struct RejoinSnapshot {
     pub server: ServerId,
     /// What it is doing, in one word.
     pub doing: &'static str,
-    /// How far a rewind is: kilobytes of kilobytes.
+    /// How far a rewind or a copy is: kilobytes of kilobytes.
     pub progress: Option<(u64, u64)>,
     /// What its log has that the new primary lacks, once it was read.
     pub divergence: Option<Divergence>,

@@ -289,18 +289,21 @@ struct KnownRejoin {
     stage: RejoinStage,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     divergence: Option<Divergence>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
 }
 
 impl KnownRejoin {
     fn of(rejoin: &Rejoining, name: &NameOf<'_>) -> Option<KnownRejoin> {
-        let Rejoining { server, generation, how, stage, divergence } = rejoin;
+        let Rejoining { server, generation, how, stage, divergence, attempt } = rejoin;
         let (server, generation, divergence) = (name(*server)?, generation.0, divergence.clone());
-        Some(KnownRejoin { server, generation, how: *how, stage: *stage, divergence })
+        Some(KnownRejoin { server, generation, how: *how, stage: *stage, divergence, attempt: *attempt })
     }
 
     fn read(&self, id: &IdOf<'_>) -> Option<Rejoining> {
         let (server, generation) = (id(&self.server)?, Generation(self.generation));
-        Some(Rejoining { server, generation, how: self.how, stage: self.stage, divergence: self.divergence.clone() })
+        let (divergence, attempt) = (self.divergence.clone(), self.attempt);
+        Some(Rejoining { server, generation, how: self.how, stage: self.stage, divergence, attempt })
     }
 }
 
@@ -1601,6 +1604,7 @@ pub(crate) mod tests {
                 how: RejoinHow::Rewind,
                 stage: RejoinStage::Rewind,
                 divergence: None,
+                attempt: Some(2),
             }),
             planned: Some(PlannedSwitchover {
                 to: Some(ServerId(0)),

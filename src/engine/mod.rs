@@ -150,6 +150,16 @@ pub struct ForceOptions {
 pub struct RejoinOptions {
     /// Only find out what would be done, and what stands in the way. Nothing is changed.
     pub dry_run: bool,
+    /// By a new copy of the primary's data instead: its own data directory is kept beside it, under another name.
+    pub rebuild: bool,
+}
+
+/// The options of [`Engine::clone_server`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloneOptions {
+    /// Only find out what would be done, and what stands in the way. Nothing is changed.
+    pub dry_run: bool,
 }
 
 /// The options of [`Engine::switchover`].
@@ -721,9 +731,9 @@ impl Engine {
     }
 
     /// Begins to bring `server`, a former primary that is stopped, back as a standby of the present primary: as it is where its log has
-    /// nothing that the new primary lacks, else by `pg_rewind`, once for each failover. What it has is counted and reported before
-    /// anything is changed (event `lost_transactions`). The call returns when it has begun; `rejoin_ended` and
-    /// [`ServiceStatus::rejoin`](crate::ServiceStatus::rejoin) tell how it ends.
+    /// nothing that the new primary lacks, else by `pg_rewind`, once for each failover, or with [`RejoinOptions::rebuild`] by a new copy. What
+    /// it has is counted and reported before anything is changed (event `lost_transactions`). The call returns when it has begun;
+    /// `rejoin_ended` and [`ServiceStatus::rejoin`](crate::ServiceStatus::rejoin) tell how it ends.
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; [`EngineError::Rejected`] also while a failover is in flight, while `server` runs or is the primary, and
@@ -731,7 +741,25 @@ impl Engine {
     #[allow(clippy::needless_pass_by_value, reason = "as the options of the other commands")]
     pub fn rejoin(&self, service: &str, server: &str, options: RejoinOptions) -> Result<CommandReply, EngineError> {
         let server = self.server_of(service, server)?;
-        let how = if options.dry_run { RejoinHow::DryRun } else { RejoinHow::Rewind };
+        let how = match (options.rebuild, options.dry_run) {
+            (false, false) => RejoinHow::Rewind,
+            (false, true) => RejoinHow::DryRun,
+            (true, false) => RejoinHow::Rebuild,
+            (true, true) => RejoinHow::DryRebuild,
+        };
+        self.shell.command(Some(service), Command::Rejoin { server, how })
+    }
+
+    /// Begins to make `server`, in whose data directory nothing is, a standby of the present primary by a first copy of its data. The call
+    /// returns when it has begun; `copy_progress`, `rejoin_ended` and [`ServiceStatus::rejoin`](crate::ServiceStatus::rejoin) tell how far it
+    /// is and how it ends.
+    ///
+    /// # Errors
+    /// As for [`Engine::rejoin`].
+    #[allow(clippy::needless_pass_by_value, reason = "as the options of the other commands")]
+    pub fn clone_server(&self, service: &str, server: &str, options: CloneOptions) -> Result<CommandReply, EngineError> {
+        let server = self.server_of(service, server)?;
+        let how = if options.dry_run { RejoinHow::DryClone } else { RejoinHow::Clone };
         self.shell.command(Some(service), Command::Rejoin { server, how })
     }
 

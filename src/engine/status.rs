@@ -420,7 +420,7 @@ pub struct PauseStatus {
     pub withheld: Vec<ReasonStatus>,
 }
 
-/// The return of an old primary as a standby.
+/// The return of an old primary as a standby, or the first copy of a server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RejoinStatus {
@@ -428,10 +428,10 @@ pub struct RejoinStatus {
     pub server: String,
     /// `in_progress`, `completed`, `refused`, `failed` or `dry_run`.
     pub outcome: String,
-    /// What it is doing: `proving_fence`, `writing_checkpoint`, `reading_history`, `reading_log`, `keeping_log`, `rewinding`, `writing_settings`,
-    /// `starting` or `catching_up`; null when it is over.
+    /// What it is doing: `proving_fence`, `writing_checkpoint`, `reading_history`, `reading_log`, `keeping_log`, `rewinding`, `preparing_copy`,
+    /// `rebuilding`, `cloning`, `swapping`, `writing_settings`, `starting` or `catching_up`; null when it is over.
     pub doing: Option<String>,
-    /// How far a rewind is, in percent.
+    /// How far a rewind or a copy is, in percent.
     pub percent: Option<u8>,
     /// How it ended, in one sentence; empty while it is under way.
     pub message: String,

@@ -248,24 +248,24 @@ mod tests {
         Told { service: "orders", question, primary: Some("db2".to_owned()), forks, present }.render()
     }
 
-    fn present(xact: XactStatus) -> Result<Present, (Because, String)> {
-        Ok(Present { timeline: 2, flush: Lsn(0x400_0000), xact })
+    fn present(xact: XactStatus) -> Present {
+        Present { timeline: 2, flush: Lsn(0x400_0000), xact }
     }
 
     #[test]
     fn each_answer_says_why_and_what_to_do() {
         let xid = |xid, timeline| Question::Xid { xid, timeline };
-        let yes = told(xid(742, Some(1)), present(XactStatus::Committed));
+        let yes = told(xid(742, Some(1)), Ok(present(XactStatus::Committed)));
         assert_eq!(yes.message, "transaction 742 of timeline 1 survived: db2 has it as committed");
         assert_eq!((yes.survived.as_str(), yes.reason.as_str(), yes.timeline), ("yes", "committed", Some(2)));
         let fork = yes.fork.unwrap();
         assert_eq!((fork.from, fork.to, fork.lsn.as_deref(), fork.next_xid), (1, 2, Some("0/3000148"), Some(750)));
-        let no = told(xid(751, Some(1)), present(XactStatus::Committed));
+        let no = told(xid(751, Some(1)), Ok(present(XactStatus::Committed)));
         assert_eq!(
             no.message,
             "transaction 751 of timeline 1 did not survive: nothing of it was in the log before the fork from timeline 1 to 2 at 0/3000148"
         );
-        let unknown = told(xid(751, None), present(XactStatus::Committed));
+        let unknown = told(xid(751, None), Ok(present(XactStatus::Committed)));
         assert_eq!((unknown.survived.as_str(), unknown.reason.as_str()), ("unknown", "may_be_reused"));
         let silent = told(xid(742, None), Err((Because::NotAsked, "db2 cannot be asked: refused".to_owned())));
         assert_eq!(

@@ -666,7 +666,7 @@ impl Trigger {
             (Record::Facts { service, .. }, Err(reason)) => {
                 self.state.unfacted.insert(*service, reason);
             }
-            (Record::Facts { service, .. }, Ok(_)) => {
+            (Record::Facts { service, .. }, Ok(())) => {
                 self.state.unfacted.remove(service);
             }
             (Record::Intent { service, .. } | Record::Ended { service, .. }, _) => {

@@ -18,7 +18,9 @@ use super::error::{Fault, failover_error};
 use super::event::failover_event;
 use super::status::failover_status;
 use super::{call, quiet, text};
-use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions, RejoinOptions, SwitchoverOptions};
+use failover::{
+    CloneOptions, Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions, RejoinOptions, SwitchoverOptions,
+};
 
 /// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
 /// only added, and each addition raises the minor one.
@@ -937,6 +939,69 @@ pub unsafe extern "C" fn failover_engine_rejoin(
             let mut options = RejoinOptions::default();
             options.dry_run = dry_run != 0;
             engine.engine.rejoin(text::string(service, "service")?, text::string(server, "server")?, options)?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
+/// Begins to bring `server` of `service`, a former primary that is stopped, back as a standby by a new copy of the present primary's data. Its
+/// own configuration is kept, and its data directory under another name (FAILOVER_EVENT_OLD_DATA_KEPT). FAILOVER_EVENT_COPY_PROGRESS tells how
+/// far it is, FAILOVER_EVENT_REJOIN_ENDED and the status how it ends. With `dry_run` other than 0 nothing is changed: it is only found out what
+/// would be done and what stands in the way.
+///
+/// Errors: as for failover_engine_rejoin.
+///
+/// Since: 0.2.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_rebuild(
+    engine: *const failover_engine,
+    service: *const c_char,
+    server: *const c_char,
+    dry_run: i32,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            let mut options = RejoinOptions::default();
+            (options.dry_run, options.rebuild) = (dry_run != 0, true);
+            engine.engine.rejoin(text::string(service, "service")?, text::string(server, "server")?, options)?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
+/// Begins to make `server` of `service`, in whose data directory nothing is, a standby of the present primary by a first copy of its data.
+/// FAILOVER_EVENT_COPY_PROGRESS tells how far it is, FAILOVER_EVENT_REJOIN_ENDED and the status how it ends. With `dry_run` other than 0 nothing
+/// is changed: it is only found out what would be done and what stands in the way.
+///
+/// Errors: as for failover_engine_rejoin.
+///
+/// Since: 0.2.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_clone(
+    engine: *const failover_engine,
+    service: *const c_char,
+    server: *const c_char,
+    dry_run: i32,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            let mut options = CloneOptions::default();
+            options.dry_run = dry_run != 0;
+            engine.engine.clone_server(text::string(service, "service")?, text::string(server, "server")?, options)?;
             Ok(FAILOVER_OK)
         })
     }

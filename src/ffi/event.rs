@@ -132,12 +132,16 @@ pub const FAILOVER_EVENT_SYNC_SET_CHANGED: i32 = 50;
 pub const FAILOVER_EVENT_SYNC_SET_SHORT: i32 = 51;
 /// The engine cannot keep the set of standbys that commits wait for.
 pub const FAILOVER_EVENT_SYNC_SET_NOT_KEPT: i32 = 52;
+/// A new copy of the primary's data is so far. Told for each tenth.
+pub const FAILOVER_EVENT_COPY_PROGRESS: i32 = 53;
+/// A new copy has taken the place of a data directory, which is kept.
+pub const FAILOVER_EVENT_OLD_DATA_KEPT: i32 = 54;
 /// A receiver of notifications does not take them, or takes them again.
-pub const FAILOVER_EVENT_NOTIFY_STATE: i32 = 63;
+pub const FAILOVER_EVENT_NOTIFY_STATE: i32 = 55;
 /// Events were not told to a receiver of notifications, and will not be.
-pub const FAILOVER_EVENT_NOTIFY_LOST: i32 = 64;
+pub const FAILOVER_EVENT_NOTIFY_LOST: i32 = 56;
 /// A test message was sent to a receiver of notifications.
-pub const FAILOVER_EVENT_NOTIFY_TEST: i32 = 65;
+pub const FAILOVER_EVENT_NOTIFY_TEST: i32 = 57;
 // end
 
 /// The kinds by their numbers, with their words.

@@ -72,9 +72,9 @@ PIN(FAILOVER_EVENT_REJOIN_STARTED, 46);
 PIN(FAILOVER_EVENT_REJOIN_STEP, 47);
 PIN(FAILOVER_EVENT_LOST_TRANSACTIONS, 48);
 PIN(FAILOVER_EVENT_REJOIN_ENDED, 49);
-PIN(FAILOVER_EVENT_NOTIFY_STATE, 63);
-PIN(FAILOVER_EVENT_NOTIFY_LOST, 64);
-PIN(FAILOVER_EVENT_NOTIFY_TEST, 65);
+PIN(FAILOVER_EVENT_NOTIFY_STATE, 55);
+PIN(FAILOVER_EVENT_NOTIFY_LOST, 56);
+PIN(FAILOVER_EVENT_NOTIFY_TEST, 57);
 PIN(FAILOVER_SEVERITY_DEBUG, 0);
 PIN(FAILOVER_SEVERITY_INFO, 1);
 PIN(FAILOVER_SEVERITY_WARNING, 2);
@@ -134,6 +134,8 @@ int main(void)
     int32_t (*pin_failover_engine_adopt)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_adopt;
     int32_t (*pin_failover_engine_cordon)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_cordon;
     int32_t (*pin_failover_engine_uncordon)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_uncordon;
+    int32_t (*pin_failover_engine_clone)(const failover_engine *, const char *, const char *, int32_t, failover_error **) = failover_engine_clone;
+    int32_t (*pin_failover_engine_rebuild)(const failover_engine *, const char *, const char *, int32_t, failover_error **) = failover_engine_rebuild;
     int32_t (*pin_failover_engine_rejoin)(const failover_engine *, const char *, const char *, int32_t, failover_error **) = failover_engine_rejoin;
     int32_t (*pin_failover_engine_force)(const failover_engine *, const char *, const char *, uint64_t, failover_error **) = failover_engine_force;
     int32_t (*pin_failover_engine_switchover)(const failover_engine *, const char *, const char *, uint64_t, uint64_t *, failover_error **) = failover_engine_switchover;
@@ -230,6 +232,8 @@ int main(void)
         pin_failover_engine_adopt &&
         pin_failover_engine_cordon &&
         pin_failover_engine_uncordon &&
+        pin_failover_engine_clone &&
+        pin_failover_engine_rebuild &&
         pin_failover_engine_rejoin &&
         pin_failover_engine_force &&
         pin_failover_engine_switchover &&

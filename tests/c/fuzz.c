@@ -140,7 +140,9 @@ static void one_call(struct dice *dice)
     case 12: code = failover_engine_resume(engine, text(dice), err); break;
     case 13: code = failover_engine_reset(engine, text(dice), err); break;
     case 14:
-        switch (below(dice, 7)) {
+        switch (below(dice, 9)) {
+        case 7: code = failover_engine_rebuild(engine, text(dice), text(dice), (int32_t)below(dice, 2), err); break;
+        case 8: code = failover_engine_clone(engine, text(dice), text(dice), (int32_t)below(dice, 2), err); break;
         case 3: code = failover_engine_rejoin(engine, text(dice), text(dice), (int32_t)below(dice, 2), err); break;
         case 4: code = failover_engine_switchover(engine, text(dice), text(dice), roll(dice), NULL, err); break;
         case 5: code = failover_engine_switchover_cancel(engine, text(dice), err); break;

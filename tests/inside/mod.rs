@@ -16,6 +16,7 @@ mod http_check;
 mod pgbouncer;
 mod postgres_actions;
 #[cfg(feature = "ssh")]
+mod rebuild;
 mod rejoin;
 mod rejoin_recipe;
 #[cfg(feature = "ssh")]

@@ -21,27 +21,27 @@ use super::support::sshd::{Sshd, SshdOptions};
 use super::support::{Lab, PgOptions};
 
 /// Some packages have no programs for it.
-fn impossible() -> Option<String> {
+pub(super) fn impossible() -> Option<String> {
     let missing = ["pg_waldump", "pg_rewind"].into_iter().find(|name| !bin_dir().unwrap().join(name).exists())?;
     Some(format!("there is no {missing} in {}", bin_dir().unwrap().display()))
 }
 
 /// The old primary db1, which is stopped and has its guard, and db2, which was promoted.
-struct Scene {
-    actions: ServiceActions,
-    db1: PgServer,
-    db2: PgServer,
-    system: u64,
-    sshd: Sshd,
-    lab: Lab,
+pub(super) struct Scene {
+    pub(super) actions: ServiceActions,
+    pub(super) db1: PgServer,
+    pub(super) db2: PgServer,
+    pub(super) system: u64,
+    pub(super) sshd: Sshd,
+    pub(super) lab: Lab,
 }
 
-fn options(name: &str) -> PgOptions {
+pub(super) fn options(name: &str) -> PgOptions {
     PgOptions::quick(name).with("wal_keep_size = 256MB").with("wal_log_hints = on")
 }
 
 impl Scene {
-    fn start(first: &PgOptions) -> Scene {
+    pub(super) fn start(first: &PgOptions) -> Scene {
         let lab = Lab::new().unwrap();
         let db1 = PgServer::primary(&lab, first).unwrap();
         db1.script(
@@ -63,13 +63,13 @@ impl Scene {
     }
 
     /// So many commits that only db1 has; then all of it is killed, and db2 promoted.
-    fn diverged(commits: usize) -> Scene {
+    pub(super) fn diverged(commits: usize) -> Scene {
         let scene = Scene::start(&options("db1"));
         scene.diverge(commits);
         scene
     }
 
-    fn diverge(&self, commits: usize) {
+    pub(super) fn diverge(&self, commits: usize) {
         let deaf = self.db1.stop_sending_to(&self.db2).unwrap();
         let sql = format!("DO $$ BEGIN FOR i IN 1..{commits} LOOP INSERT INTO t VALUES (i); COMMIT; END LOOP; END $$");
         self.db1.query(&sql).unwrap();
@@ -78,18 +78,18 @@ impl Scene {
         self.promote();
     }
 
-    fn promote(&self) {
+    pub(super) fn promote(&self) {
         self.lab.write(self.db1.data_dir().join("standby.signal"), "", 0o600).unwrap();
         self.db2.promote().unwrap();
         self.db2.query("INSERT INTO t VALUES (-1)").unwrap();
         self.db2.calm("CHECKPOINT").unwrap();
     }
 
-    fn perform(&self, action: &Action) -> Result<Report, Failure> {
+    pub(super) fn perform(&self, action: &Action) -> Result<Report, Failure> {
         self.actions.perform(action, Generation(3), ample(), &cancel())
     }
 
-    fn divergence(&self) -> Divergence {
+    pub(super) fn divergence(&self) -> Divergence {
         let Report::History { switches, .. } = self.perform(&Action::ReadHistory { server: DB2, timeline: 2 }).unwrap() else {
             panic!("no history");
         };
@@ -100,23 +100,23 @@ impl Scene {
         }
     }
 
-    fn keep(&self) -> Result<Report, Failure> {
+    pub(super) fn keep(&self) -> Result<Report, Failure> {
         let Divergence { timeline, fork, .. } = self.divergence();
         self.perform(&Action::KeepLog { server: DB1, system_id: self.system, timeline, fork })
     }
 
-    fn rewind(&self) -> Result<Report, Failure> {
+    pub(super) fn rewind(&self) -> Result<Report, Failure> {
         self.perform(&Action::Rewind { server: DB1, primary: DB2 })
     }
 
-    fn state(&self) -> (Rewound, String) {
+    pub(super) fn state(&self) -> (Rewound, String) {
         match self.perform(&Action::ReadRewind { server: DB1 }).unwrap() {
             Report::Rewind { state, message } => (state, message),
             other => panic!("{other:?}"),
         }
     }
 
-    fn rewinds(&self) {
+    pub(super) fn rewinds(&self) {
         wait_until("the rewind ends", AMPLE, || {
             let (state, message) = self.state();
             assert_ne!(state, Rewound::Failed, "{message}");
@@ -125,11 +125,11 @@ impl Scene {
         .unwrap();
     }
 
-    fn follow(&self) -> Result<Report, Failure> {
+    pub(super) fn follow(&self) -> Result<Report, Failure> {
         self.perform(&Action::FollowPrimary { server: DB1, primary: DB2, alias: "db1".to_owned() })
     }
 
-    fn starts_as_a_standby(&self) {
+    pub(super) fn starts_as_a_standby(&self) {
         self.perform(&Action::StartStandby { server: DB1 }).unwrap();
         self.db1.wait_following(&self.db2).unwrap();
         assert_eq!(self.db1.value("SELECT pg_is_in_recovery()").unwrap(), "t");
@@ -137,12 +137,12 @@ impl Scene {
         assert_eq!(format!("{:?}", self.db1.query(sum).unwrap()), format!("{:?}", self.db2.query(sum).unwrap()));
     }
 
-    fn beside(&self, what: &str) -> PathBuf {
+    pub(super) fn beside(&self, what: &str) -> PathBuf {
         self.db1.data_dir().with_extension(what)
     }
 
     /// Everything in the data directory: what is changed shows.
-    fn files(&self) -> BTreeMap<PathBuf, (u64, std::time::SystemTime)> {
+    pub(super) fn files(&self) -> BTreeMap<PathBuf, (u64, std::time::SystemTime)> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.db1.data_dir().to_owned()];
         while let Some(folder) = folders.pop() {
@@ -268,7 +268,10 @@ fn a_rewind_that_is_killed_leaves_nothing_that_could_be_started_as_a_primary() {
     assert!(format!("{:?}", scene.rewind().unwrap()).contains("not begun again"));
     let refused = scene.follow().unwrap_err();
     assert!(refused.kind == FailureKind::Refused && refused.message.contains("pg_rewind"), "{refused:?}");
-    assert_eq!(scene.divergence().rewound, Rewound::Failed);
+    let divergence = scene.divergence();
+    let mark = scene.beside("failover-keep").join("3/rewind.begun").display().to_string();
+    assert_eq!(divergence.rewound, Rewound::Failed);
+    assert!(divergence.hindrances[0].starts_with("rewind_failed ") && divergence.hindrances[0].contains(&mark), "{divergence:?}");
 }
 
 /// Both were promoted, each by somebody else: timelines of the same number, with logs of their own.
@@ -377,7 +380,7 @@ fn a_key_changes_files_only_where_it_is_allowed_by_name() {
         command.env("SSH_ORIGINAL_COMMAND", request);
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
-    for verb in ["keep", "rewind", "follow"] {
+    for verb in ["keep", "rewind", "follow", "copy", "swap"] {
         let request = format!("{verb} --generation 1");
         assert!(ask(&request, &[]).contains("error=refused"), "{verb}");
         assert!(!ask(&request, &["--allow", verb]).contains("error=refused"), "{verb}");

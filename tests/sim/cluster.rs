@@ -24,6 +24,10 @@ pub enum Process {
     Gone,
 }
 
+/// A rule of names in a configuration file; `None`: commits wait for nobody.
+#[derive(Clone, Debug)]
+pub struct InFile(pub Option<Rule>);
+
 #[derive(Clone, Debug)]
 pub struct Server {
     pub name: String,
@@ -92,8 +96,8 @@ pub struct Server {
     pub connected: Option<usize>,
     pub last_message: Mono,
     pub settings: Settings,
-    /// Names that were written into its file, and that it has not loaded.
-    pub in_file: Option<Option<Rule>>,
+    /// What was written into its file, and what it has not loaded.
+    pub in_file: Option<InFile>,
     /// Somebody else than the engine set its rule last.
     pub rule_by_hand: bool,
     /// When its rule was last another one.
@@ -593,14 +597,14 @@ impl Cluster {
 
     /// They are in the file of the server, and not in force.
     pub fn write_names(&mut self, at: usize, names: &str) {
-        self.servers[at].in_file = Some(Rule::read(names));
+        self.servers[at].in_file = Some(InFile(Rule::read(names)));
     }
 
     /// The server loads its file.
     fn load(&mut self, at: usize) {
         let now = self.at;
         let server = &mut self.servers[at];
-        let Some(rule) = server.in_file.take() else { return };
+        let Some(InFile(rule)) = server.in_file.take() else { return };
         if rule.is_some() && server.settings.in_force().is_none() {
             server.promised_since = now;
         }

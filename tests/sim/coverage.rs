@@ -207,6 +207,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::KeepLog { .. }
         | Action::Rewind { .. }
         | Action::ReadRewind { .. }
+        | Action::Copy { .. }
         | Action::FollowPrimary { .. }
         | Action::StartStandby { .. }
         | Action::Promote { .. }
@@ -245,8 +246,11 @@ impl Coverage {
                 all.insert(format!("transition {} -> {}", from.as_str(), to.as_str()));
             }
         }
-        all.extend(EventKind::ALL.iter().map(|kind| format!("event {}", kind.as_str())));
-        // Each step of a return fails, and the engine ends at each, in a world of its own: `src/core/procedure/rejoin/tests.rs`.
+        // Each step of a return fails, and the engine ends at each, in a world of its own: `src/core/procedure/rejoin/tests.rs`. Copies are there
+        // alone.
+        let of_copies = [EventKind::CopyProgress, EventKind::OldDataKept];
+        let kinds = EventKind::ALL.iter().filter(|kind| !of_copies.contains(kind));
+        all.extend(kinds.map(|kind| format!("event {}", kind.as_str())));
         let steps = ["read_divergence", "make_slot", "keep_log", "rewind", "read_rewind", "follow_primary", "start_standby"];
         all.extend(steps.map(|name| format!("action {name}")));
         all.extend(REFUSALS.iter().map(|name| format!("refusal {name}")));

@@ -152,6 +152,7 @@ impl Sim {
             Action::ReadDivergence { .. }
             | Action::Rewind { .. }
             | Action::ReadRewind { .. }
+            | Action::Copy { .. }
             | Action::FollowPrimary { .. }
             | Action::StartStandby { .. } => self.bring_back(service, target, action),
             Action::OpenSyncGate { .. } => {

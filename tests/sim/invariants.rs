@@ -707,6 +707,7 @@ impl Watch {
             | Action::KeepLog { .. }
             | Action::Rewind { .. }
             | Action::ReadRewind { .. }
+            | Action::Copy { .. }
             | Action::FollowPrimary { .. }
             | Action::StartStandby { .. } => true,
             Action::RepointStandbys { .. } | Action::Checkpoint { .. } | Action::ReadPositions { .. } => {

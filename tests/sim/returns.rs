@@ -42,6 +42,7 @@ impl Sim {
                 let state = if server.rewound { Rewound::Done } else { Rewound::Not };
                 Ok(Report::Rewind { state, message: "what the simulator knows".into() })
             }
+            Action::Copy { .. } => Err(Failure::refused("nobody orders a copy in this world", "")),
             Action::FollowPrimary { .. } => Ok(Report::Done { message: "written".into() }),
             _ if !server.guard => Err(Failure::refused("it has no guard, and would start as a primary", "")),
             _ => {

@@ -1020,6 +1020,7 @@ impl World {
             | Action::KeepLog { .. }
             | Action::Rewind { .. }
             | Action::ReadRewind { .. }
+            | Action::Copy { .. }
             | Action::FollowPrimary { .. }
             | Action::StartStandby { .. } => Err(Failure::refused("this world brings nobody back", "")),
             Action::Promote { server, .. } => {

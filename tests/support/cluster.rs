@@ -271,7 +271,7 @@ fn start_servers(
 }
 
 /// What a key has to be allowed by name.
-const REJOIN_VERBS: &str = "word,prove,ready,control,history,fence,undo,stop,start,promote,tail,segment,spool,unspool,divergence,keep,rewind,rewind-status,follow";
+const REJOIN_VERBS: &str = "word,prove,ready,control,history,fence,undo,stop,start,promote,tail,segment,spool,unspool,divergence,keep,rewind,rewind-status,follow,size,copy,copy-status,swap";
 
 fn sources_of(lab: &Lab, server: &PgServer) -> PathBuf {
     lab.path(format!("{}.sources", server.name()))

@@ -206,6 +206,10 @@ class Commands(Case):
             self.assertTrue(engine.status().service("site").server("web1").cordoned)
             with self.assertRaises(Rejected):
                 engine.rejoin("site", "web1", dry_run=True)
+            with self.assertRaises(Rejected):
+                engine.rejoin("site", "web1", rebuild=True)
+            with self.assertRaises(Rejected):
+                engine.clone("site", "web1")
             engine.uncordon("site", "web1")
             self.assertFalse(engine.status().service("site").server("web1").cordoned)
             # An application has no primary to adopt.

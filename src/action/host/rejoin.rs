@@ -154,7 +154,7 @@ impl HostControl {
 }
 
 /// A request may hold lower-case letters, digits and blanks: so a name travels as digits.
-fn hex(name: &str) -> String {
+pub(super) fn hex(name: &str) -> String {
     use std::fmt::Write as _;
     name.bytes().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -170,7 +170,7 @@ impl Answer {
             newest: self.number("newest")?,
             as_standby: matches!(self.value("state"), "shut down in recovery" | "in archive recovery"),
             slot: readable(self.value("slot")),
-            hindrances: self.all("hindrance").map(readable).collect(),
+            hindrances: self.all("hindrance").map(|text| super::readable(text, 600)).collect(),
             rewound: self.rewound()?,
         })
     }

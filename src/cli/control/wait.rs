@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use failover::{CommandReply, Engine, EngineError, EngineEvent, EventKind, FailoverStatus, RejoinOptions, RejoinStatus};
+use failover::{CommandReply, Engine, EngineError, EngineEvent, EventKind, FailoverStatus, RejoinStatus};
 use serde_json::json;
 
 use super::super::history::Filter;
@@ -47,18 +47,18 @@ pub(super) fn begun(
     until_its_end(shared, stream, service, next, &end)
 }
 
-/// Carries the order out, and tells what comes of it until the return is over. A rewind takes as long as it takes: what ends the waiting is
+/// Carries the order out, and tells what comes of it until the return is over. A rewind or a copy takes as long as it takes: what ends the waiting is
 /// the end, the daemon's, or that of the client.
 pub(super) fn rejoin(
     shared: &Shared,
     stream: &UnixStream,
     service: &str,
     server: &str,
-    options: RejoinOptions,
+    order: impl FnOnce(&Engine) -> Result<CommandReply, EngineError>,
 ) -> io::Result<()> {
     let last = |line: &Line| send(stream, &line.encode(), Instant::now() + DEADLINE);
     let next = shared.engine.status_of(service).map_or(0, |status| status.events.published);
-    let reply = match shared.engine.rejoin(service, server, options) {
+    let reply = match order(&shared.engine) {
         Ok(reply) => reply,
         Err(error) => return last(&Line::Error(error.into())),
     };

@@ -4,6 +4,8 @@
 //! and told. It never loses its guard, `standby.signal`, in a place where somebody could start it. A failover is not delayed by it: where
 //! one begins it stops between two steps, and what it has done can be taken up again.
 
+mod copy;
+
 use serde::{Deserialize, Serialize};
 
 use super::course::Course;
@@ -62,6 +64,20 @@ pub(crate) enum Stage {
     Rewind,
     /// It is waited for.
     Watch,
+    /// A rewind that was broken off gets its name back before a copy.
+    Restore,
+    /// How much a copy needs.
+    Measure,
+    /// What stands in its way.
+    Find,
+    /// It is begun.
+    Copy,
+    /// It is waited for.
+    Copying,
+    /// The fence is proven again before it takes the place of the data directory.
+    ProveAgain,
+    /// It takes that.
+    Swap,
     /// The settings of a standby are written.
     Follow,
     /// It is started.
@@ -92,6 +108,7 @@ pub(crate) struct Rejoin {
     /// Where the timelines before the primary's were left.
     switches: Vec<(u32, Lsn)>,
     divergence: Option<Divergence>,
+    copy: copy::Copying,
     checkpointed: bool,
     /// What has to be replayed before it counts as a standby.
     marker: Option<Lsn>,
@@ -112,14 +129,10 @@ static TABLE: Table<Rejoin> = Table {
         Step { without: meet, ..step(Stage::Meet, |_, _| None, |_, _, _, _| Next::To(Stage::Meet)) },
         step(Stage::Prove, prove, proven),
         Step {
-            when: When::If(|_, run, _| run.how != RejoinHow::DryRun),
+            when: When::If(|_, run, _| !run.how.is_dry()),
             ..step(Stage::Checkpoint, |_, run| Some((Action::Checkpoint { server: run.primary }, LONG)), checkpointed)
         },
-        step(
-            Stage::History,
-            |_, run| Some((Action::ReadHistory { server: run.primary, timeline: run.timeline }, ONE_TRY)),
-            history_read,
-        ),
+        step(Stage::History, read_history, history_read),
         step(Stage::Diverge, read_divergence, diverged),
         Step { when: When::If(|_, run, _| run.slot().is_some()), ..step(Stage::Slot, make_slot, slot_made) },
         Step { when: When::If(|_, run, _| run.is_to_rewind()), ..step(Stage::Keep, keep, kept) },
@@ -186,6 +199,10 @@ fn checkpointed(_: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Ef
         Err(failure) => run.course.warn(format!("checkpoint: {}", failure.message)),
     }
     run.onward(fx)
+}
+
+fn read_history(_: &Service, run: &Rejoin) -> Option<(Action, Span)> {
+    Some((Action::ReadHistory { server: run.primary, timeline: run.timeline }, ONE_TRY))
 }
 
 fn history_read(_: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
@@ -299,9 +316,9 @@ fn watched(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut E
         Ok(Report::Rewind { state: Rewound::Not, .. }) => {
             refuse("the order to rewind it did not arrive: nothing was changed".to_owned())
         }
-        Ok(Report::Rewind { state: Rewound::Failed, message }) => {
-            stuck(format!("pg_rewind failed: {message}; the data directory keeps its guard and has to be rebuilt"))
-        }
+        Ok(Report::Rewind { state: Rewound::Failed, message }) => stuck(format!(
+            "pg_rewind failed: {message}; the data directory keeps its guard and has to be rebuilt (failover rejoin --rebuild)"
+        )),
         other => {
             let why = words(other);
             Next::Again(Stage::Watch, format!("the engine could not ask how far the rewind is: {why}"))
@@ -443,7 +460,7 @@ impl Procedure for Rejoin {
     }
 
     fn table(&self) -> &'static Table<Rejoin> {
-        &TABLE
+        if self.how.copies() { &copy::COPY } else { &TABLE }
     }
 
     fn is_recorded(&self) -> bool {
@@ -458,6 +475,9 @@ impl Procedure for Rejoin {
         if self.course.phase == Stage::Rewind {
             self.remember(RejoinStage::Rewind, service, fx);
         }
+        if self.course.phase == Stage::Copy {
+            self.remember(RejoinStage::Copy, service, fx);
+        }
     }
 
     fn out_of_time(&mut self, _: &mut Service, why: String, _: &mut Effects) -> Next<Stage> {
@@ -469,7 +489,10 @@ impl Procedure for Rejoin {
     }
 
     fn limit(&self, _: &Service) -> String {
-        format!("its patience ({})", if self.course.phase == Stage::Watch { REWIND_PATIENCE } else { LONG })
+        format!(
+            "its patience ({})",
+            if matches!(self.course.phase, Stage::Watch | Stage::Copying) { REWIND_PATIENCE } else { LONG }
+        )
     }
 
     fn ended(self, service: &mut Service, end: End, fx: &mut Effects) {
@@ -496,7 +519,8 @@ impl Rejoin {
     }
 
     fn slot(&self) -> Option<&str> {
-        self.divergence.as_ref()?.slot.as_deref()
+        let copied = if self.how.copies() { self.copy.found.slot.as_ref() } else { None };
+        copied.or(self.divergence.as_ref().and_then(|known| known.slot.as_ref())).map(String::as_str)
     }
 
     fn is_to_rewind(&self) -> bool {
@@ -505,9 +529,11 @@ impl Rejoin {
 
     /// Why it may not come back in the way that is left.
     fn obstacle(&self, divergence: &Divergence) -> Option<String> {
-        let rebuild = "rebuild it as a new standby (docs/REJOIN.md)";
+        let rebuild = "rebuild it as a new standby (failover rejoin --rebuild, docs/REJOIN.md)";
         if divergence.rewound == Rewound::Failed {
-            return Some(format!("an earlier pg_rewind of it failed or its end is not known, and it is not repeated: {rebuild}"));
+            let told = divergence.hindrances.iter().find_map(|why| why.strip_prefix("rewind_failed "));
+            let way_out = told.unwrap_or(rebuild);
+            return Some(format!("an earlier pg_rewind of it failed or its end is not known, and it is not repeated: {way_out}"));
         }
         if matches!(divergence.rewound, Rewound::Running { .. }) {
             return None;
@@ -538,11 +564,12 @@ impl Rejoin {
     }
 
     fn remember(&self, stage: RejoinStage, service: &mut Service, fx: &mut Effects) {
-        if self.how == RejoinHow::DryRun {
+        if self.how.is_dry() {
             return;
         }
-        let (server, generation, how) = (self.server, self.course.generation, self.how);
-        service.durable.rejoin = Some(Rejoining { server, generation, how, stage, divergence: self.divergence.clone() });
+        let (server, generation, how, divergence) = (self.server, self.course.generation, self.how, self.divergence.clone());
+        let attempt = Some(self.copy.found.attempt).filter(|_| stage == RejoinStage::Copy);
+        service.durable.rejoin = Some(Rejoining { server, generation, how, stage, divergence, attempt });
         service.journal_facts(fx);
     }
 }
@@ -571,8 +598,9 @@ impl Service {
         run.remember(RejoinStage::Look, self, fx);
         self.tell_rejoin_begun(&run, why, fx);
         self.background.rejoin = Some(run);
-        let dry = if how == RejoinHow::DryRun { ": nothing is changed" } else { "" };
-        Ok(format!("{name}: the return of {who} as a standby of {} has begun{dry}", self.server_name(primary)))
+        let dry = if how.is_dry() { ": nothing is changed" } else { "" };
+        let what = if how.is_vacant() { "first copy" } else { "return" };
+        Ok(format!("{name}: the {what} of {who} as a standby of {} has begun{dry}", self.server_name(primary)))
     }
 
     /// The primary that it would follow, or why it cannot.
@@ -623,14 +651,16 @@ impl Service {
         };
         let mut run = Rejoin::new(known.server, primary, known.how, known.generation, fx.now);
         run.course.resumed = true;
-        run.touched = known.stage > RejoinStage::Look;
+        run.touched = matches!(known.stage, RejoinStage::Rewind | RejoinStage::Start);
         run.may_run = known.stage == RejoinStage::Start;
         run.resumes_at = match known.stage {
             RejoinStage::Look => None,
             RejoinStage::Rewind => Some(Stage::Watch),
+            RejoinStage::Copy => Some(Stage::Copying),
             RejoinStage::Start => Some(Stage::Follow),
         };
         run.divergence = known.divergence;
+        run.copy = copy::Copying::resumed(known.attempt.unwrap_or_default());
         self.tell_rejoin_begun(&run, "an earlier engine had begun it", fx);
         self.background.rejoin = Some(run);
     }
@@ -685,6 +715,10 @@ impl Service {
     /// It streams already: a start that was made before the engine ended went well.
     fn forget_rejoin_of_one_that_runs(&mut self, known: &Rejoining, fx: &mut Effects) {
         let state = &self.servers[usize::from(known.server.0)];
+        if state.session_open && known.how.copies() && known.stage != RejoinStage::Start {
+            self.forget_copy_of_one_that_runs(known, fx);
+            return;
+        }
         let is_back = state.session_open && !state.deposed && known.stage == RejoinStage::Start;
         if !is_back || self.durable.primary.is_none_or(|primary| !self.is_writable_now(primary, fx.now)) {
             return;
@@ -728,12 +762,17 @@ impl Service {
 
     fn tell_rejoin_begun(&self, run: &Rejoin, why: &str, fx: &mut Effects) {
         let (who, primary) = (self.server_name(run.server), self.server_name(run.primary));
-        let dry = run.how == RejoinHow::DryRun;
+        let dry = run.how.is_dry();
+        let what = match run.how {
+            RejoinHow::Rebuild | RejoinHow::DryRebuild => "gets a new copy of the data, as a standby",
+            RejoinHow::Clone | RejoinHow::DryClone => "gets a first copy of the data, as a standby",
+            RejoinHow::Clean | RejoinHow::Rewind | RejoinHow::DryRun => "returns as a standby",
+        };
         fx.emit(
             EventKind::RejoinStarted,
             Severity::Info,
             self.about_server(run.server),
-            format!("{who} returns as a standby of {primary} ({why})"),
+            format!("{who} {what} of {primary} ({why})"),
             vec![("primary", text(primary)), ("why", text(why)), ("dry_run", Field::Bool(dry))],
         );
     }
@@ -787,7 +826,8 @@ impl Rejoin {
             resumes_at: None,
             switches: Vec::new(),
             divergence: None,
-            checkpointed: how == RejoinHow::DryRun,
+            copy: copy::Copying::default(),
+            checkpointed: how.is_dry(),
             marker: None,
             touched: false,
             would: None,
@@ -803,11 +843,15 @@ impl Rejoin {
             Stage::Diverge => "reading_log",
             Stage::Slot | Stage::Keep => "keeping_log",
             Stage::Rewind | Stage::Watch => "rewinding",
+            Stage::Restore | Stage::Measure | Stage::Find => "preparing_copy",
+            Stage::Copy | Stage::Copying if self.how.is_vacant() => "cloning",
+            Stage::Copy | Stage::Copying => "rebuilding",
+            Stage::ProveAgain | Stage::Swap => "swapping",
             Stage::Follow => "writing_settings",
             Stage::Start => "starting",
             Stage::Stream | Stage::Over => "catching_up",
         };
-        let progress = self.course.progress.filter(|_| self.course.phase == Stage::Watch);
+        let progress = self.course.progress.filter(|_| matches!(self.course.phase, Stage::Watch | Stage::Copying));
         (self.server, doing, progress, self.divergence.as_ref())
     }
 }

@@ -7,7 +7,7 @@ use crate::id::ServerId;
 use crate::output::{Failure, Repointed, Report};
 use crate::rejoin::Rewound;
 use crate::salvage::{Salvaged, counted};
-use crate::sample::FenceLevel;
+use crate::sample::{FenceLevel, FenceReport};
 use crate::service::Service;
 
 impl Service {
@@ -29,31 +29,7 @@ impl Service {
                     .collect();
                 (instances.iter().all(|instance| instance.result.is_ok()), each.join("; "), Vec::new())
             }
-            Report::Fence(report) => {
-                let rungs = report
-                    .rungs
-                    .iter()
-                    .map(|rung| {
-                        Field::Group(vec![
-                            ("name", text(rung.name.as_str())),
-                            ("ok", Field::Bool(rung.ok)),
-                            ("took_ms", Field::Span(rung.took)),
-                            ("note", text(&rung.note)),
-                        ])
-                    })
-                    .collect();
-                let met = report.level >= require;
-                (
-                    met,
-                    format!("level {} proven: {}", report.level.number(), report.proof),
-                    vec![
-                        ("fence_level", Field::Int(u64::from(report.level.number()))),
-                        ("guard_placed", Field::Bool(report.guard_placed)),
-                        ("rungs", Field::List(rungs)),
-                        ("proof", text(&report.proof)),
-                    ],
-                )
-            }
+            Report::Fence(report) => describe_fence(report, require),
             Report::Positions(positions) => {
                 let each: Vec<String> = positions
                     .iter()
@@ -81,6 +57,10 @@ impl Service {
             }
             Report::Divergence(divergence) => (true, divergence.sentence(), Vec::new()),
             Report::Rewind { state, message } => (*state != Rewound::Failed, message.clone(), Vec::new()),
+            Report::Copy(report) => {
+                let (ok, message) = report.sentence();
+                (ok, message, Vec::new())
+            }
             Report::Promoted { timeline, flush, message, .. } => {
                 (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
             }
@@ -128,4 +108,31 @@ fn describe_salvaged(salvaged: &Salvaged) -> (bool, String, Vec<(&'static str, F
     ];
     more.extend(commits.map(|commits| ("salvaged_commits", Field::Int(commits))));
     (left == 0 && salvaged.failed.is_none(), message, more)
+}
+
+/// What was proven of a fence, and by which rungs.
+fn describe_fence(report: &FenceReport, require: FenceLevel) -> (bool, String, Vec<(&'static str, Field)>) {
+    let rungs = report
+        .rungs
+        .iter()
+        .map(|rung| {
+            Field::Group(vec![
+                ("name", text(rung.name.as_str())),
+                ("ok", Field::Bool(rung.ok)),
+                ("took_ms", Field::Span(rung.took)),
+                ("note", text(&rung.note)),
+            ])
+        })
+        .collect();
+    let met = report.level >= require;
+    (
+        met,
+        format!("level {} proven: {}", report.level.number(), report.proof),
+        vec![
+            ("fence_level", Field::Int(u64::from(report.level.number()))),
+            ("guard_placed", Field::Bool(report.guard_placed)),
+            ("rungs", Field::List(rungs)),
+            ("proof", text(&report.proof)),
+        ],
+    )
 }

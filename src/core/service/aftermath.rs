@@ -42,7 +42,7 @@ impl Service {
         let line = sources.iter().find(|source| source.server == new || source.server.is_empty());
         match line.map(|source| source.trouble.as_deref()) {
             Some(None) => {
-                found.ok("way_back", format!("the host of {old} knows how it reaches {new}; {old} comes back as a standby"))
+                found.ok("way_back", format!("the host of {old} knows how it reaches {new}; {old} comes back as a standby"));
             }
             Some(Some(trouble)) => found.warn("way_back", format!("{stays}: {trouble}"), HOW),
             None => found.warn("way_back", format!("{stays}: its source file has no line for {new}"), HOW),

@@ -73,6 +73,8 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_engine_cordon": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
     "failover_engine_uncordon": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
     "failover_engine_rejoin": (c_int32, (EngineHandle, c_char_p, c_char_p, c_int32, _ERR)),
+    "failover_engine_rebuild": (c_int32, (EngineHandle, c_char_p, c_char_p, c_int32, _ERR)),
+    "failover_engine_clone": (c_int32, (EngineHandle, c_char_p, c_char_p, c_int32, _ERR)),
     "failover_engine_force": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint64, _ERR)),
     "failover_engine_force_with": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint64, POINTER(c_uint64), _ERR)),
     "failover_engine_switchover": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint64, POINTER(c_uint64), _ERR)),

@@ -480,16 +480,26 @@ class Engine:
         """Takes cordon() back. Errors: as for confirm(); Rejected also when it is not cordoned."""
         self._core.call(lib.failover_engine_uncordon, text(service, "service"), text(server, "server"))
 
-    def rejoin(self, service: str, server: str, dry_run: bool = False) -> None:
+    def rejoin(self, service: str, server: str, dry_run: bool = False, rebuild: bool = False) -> None:
         """Begins to bring `server` of `service`, a former primary that is stopped, back as a standby of the present primary: as it is where
         its log has nothing that the new primary lacks, else by pg_rewind, once for each failover. What only its log has is counted,
         reported (event lost_transactions) and kept before anything is changed; the event rejoin_ended and the status tell how it ends.
-        With `dry_run` nothing is changed.
+        With `dry_run` nothing is changed. With `rebuild` it comes back by a new copy of the primary's data instead: its own configuration is
+        kept, and its data directory under another name (event old_data_kept).
 
         Errors: as for confirm(); Rejected also while a failover is in flight, while the server runs or is the primary, and without SSH to
         both hosts.
         """
-        self._core.call(lib.failover_engine_rejoin, text(service, "service"), text(server, "server"), int(dry_run))
+        order = lib.failover_engine_rebuild if rebuild else lib.failover_engine_rejoin
+        self._core.call(order, text(service, "service"), text(server, "server"), int(dry_run))
+
+    def clone(self, service: str, server: str, dry_run: bool = False) -> None:
+        """Begins to make `server` of `service`, in whose data directory nothing is, a standby of the present primary by a first copy of its
+        data. The event copy_progress tells how far it is, rejoin_ended and the status how it ends. With `dry_run` nothing is changed.
+
+        Errors: as for rejoin().
+        """
+        self._core.call(lib.failover_engine_clone, text(service, "service"), text(server, "server"), int(dry_run))
 
     def reload(self, config: Config) -> None:
         """Takes another configuration while the engine runs: a dict, JSON, or the path of a file in TOML or JSON. Counters

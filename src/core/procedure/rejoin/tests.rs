@@ -1,6 +1,8 @@
 //! A host with an old primary, and an engine that brings it back: every step fails in every way, the engine is killed at each, and a failover
 //! comes in between. Whatever happens, it never runs without its guard, nothing is rewound twice or before it is kept and told, and it ends.
 
+mod copy;
+
 use std::collections::BTreeMap;
 
 use crate::Core;
@@ -71,6 +73,7 @@ struct Host {
     hindrance: Option<&'static str>,
     slot: Option<&'static str>,
     proven: bool,
+    copy: copy::Place,
 }
 
 struct World {
@@ -115,6 +118,7 @@ impl World {
             hindrance: None,
             slot: None,
             proven: true,
+            copy: copy::Place::default(),
         };
         let mut world = World {
             core: Core::exhaustive(configuration()),
@@ -376,6 +380,7 @@ impl World {
                 host.runs = true;
                 done()
             }
+            Action::Copy { server, order } => self.copy(*server, order),
             other => panic!("a return does not ask for {other:?}"),
         }
     }
@@ -384,6 +389,7 @@ impl World {
     fn check(&self) {
         let host = &self.host;
         assert!(!host.runs || host.guard, "it runs without its guard: {host:?}");
+        host.copy.check(host.runs);
         assert!(host.rewinds <= 1 && (host.rewinds == 0 || host.kept), "{host:?}");
         assert!(!host.runs || host.rewinding.is_none() && !host.broken && host.ahead == 0, "{host:?}");
     }
