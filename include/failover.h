@@ -34,8 +34,9 @@
  * - Six kinds of objects, each with one function that frees it. All of those allow NULL.
  * - After fork, a child that touches an engine of its parent gets FAILOVER_FORKED: make the engine after fork.
  * - The library never exits or aborts the program, sets no signal handler, changes no environment, and writes to no
- *   standard stream. Its threads are called fo-<role>-<n> and block signals. Callbacks must not throw C++ exceptions
- *   through it, nor longjmp.
+ *   standard stream.
+ *   Its threads are called fo-<role>-<n> and block signals. Callbacks must not throw C++ exceptions through it, nor
+ *   longjmp.
  * - Each comment ends with four lines: Thread (who may call it), Blocks, In callback (whether it may be called there),
  *   Ownership.
  */
@@ -125,6 +126,9 @@
 
 // The engine's role may not clear `synchronous_standby_names`.
 #define FAILOVER_FINDING_SYNC_GATE_RIGHT_MISSING "sync_gate_right_missing"
+
+// The engine could not change `synchronous_standby_names` on this server, and is to keep it (`data.synchronous`).
+#define FAILOVER_FINDING_SYNC_SET_NOT_PREPARED "sync_set_not_prepared"
 
 // `synchronous_standby_names` has a value that the engine cannot parse.
 #define FAILOVER_FINDING_SYNC_NAMES_UNREADABLE "sync_names_unreadable"
@@ -677,14 +681,29 @@
 // The return of an old primary ended.
 #define FAILOVER_EVENT_REJOIN_ENDED 49
 
+// The set of standbys that commits wait for is another one.
+#define FAILOVER_EVENT_SYNC_SET_CHANGED 50
+
+// Fewer standbys are well than commits are to wait for, or there are enough again.
+#define FAILOVER_EVENT_SYNC_SET_SHORT 51
+
+// The engine cannot keep the set of standbys that commits wait for.
+#define FAILOVER_EVENT_SYNC_SET_NOT_KEPT 52
+
+// A new copy of the primary's data is so far. Told for each tenth.
+#define FAILOVER_EVENT_COPY_PROGRESS 53
+
+// A new copy has taken the place of a data directory, which is kept.
+#define FAILOVER_EVENT_OLD_DATA_KEPT 54
+
 // A receiver of notifications does not take them, or takes them again.
-#define FAILOVER_EVENT_NOTIFY_STATE 63
+#define FAILOVER_EVENT_NOTIFY_STATE 55
 
 // Events were not told to a receiver of notifications, and will not be.
-#define FAILOVER_EVENT_NOTIFY_LOST 64
+#define FAILOVER_EVENT_NOTIFY_LOST 56
 
 // A test message was sent to a receiver of notifications.
-#define FAILOVER_EVENT_NOTIFY_TEST 65
+#define FAILOVER_EVENT_NOTIFY_TEST 57
 
 // Of interest when searching for a cause: single observations.
 #define FAILOVER_SEVERITY_DEBUG 0
@@ -1196,6 +1215,39 @@ FAILOVER_API int32_t failover_engine_uncordon(const failover_engine *engine, con
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_rejoin(const failover_engine *engine, const char *service, const char *server,
                                             int32_t dry_run, failover_error **err);
+
+// Begins to bring `server` of `service`, a former primary that is stopped, back as a standby by a new copy of the
+// present primary's data. Its own configuration is kept, and its data directory under another name
+// (FAILOVER_EVENT_OLD_DATA_KEPT). FAILOVER_EVENT_COPY_PROGRESS tells how far it is, FAILOVER_EVENT_REJOIN_ENDED and the
+// status how it ends. With `dry_run` other than 0 nothing is changed: it is only found out what would be done and what
+// stands in the way.
+//
+// Errors: as for failover_engine_rejoin.
+//
+// Since: 0.2.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_rebuild(const failover_engine *engine, const char *service, const char *server,
+                                             int32_t dry_run, failover_error **err);
+
+// Begins to make `server` of `service`, in whose data directory nothing is, a standby of the present primary by a first
+// copy of its data. FAILOVER_EVENT_COPY_PROGRESS tells how far it is, FAILOVER_EVENT_REJOIN_ENDED and the status how it
+// ends. With `dry_run` other than 0 nothing is changed: it is only found out what would be done and what stands in the
+// way.
+//
+// Errors: as for failover_engine_rejoin.
+//
+// Since: 0.2.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_clone(const failover_engine *engine, const char *service, const char *server,
+                                           int32_t dry_run, failover_error **err);
 
 // Takes another configuration in JSON while the engine runs. Counters restart. A configuration with mistakes changes
 // nothing. Register or offer before what its checks of kind "host" ask for.

@@ -49,6 +49,8 @@ const (
 	FindingSyncGate = "sync_gate"
 	// FindingSyncGateRightMissing: The engine's role may not clear `synchronous_standby_names`.
 	FindingSyncGateRightMissing = "sync_gate_right_missing"
+	// FindingSyncSetNotPrepared: The engine could not change `synchronous_standby_names` on this server, and is to keep it (`data.synchronous`).
+	FindingSyncSetNotPrepared = "sync_set_not_prepared"
 	// FindingSyncNamesUnreadable: `synchronous_standby_names` has a value that the engine cannot parse.
 	FindingSyncNamesUnreadable = "sync_names_unreadable"
 	// FindingSyncByStrangers: A receiver that is not a standby of this service can acknowledge commits.

@@ -32,6 +32,7 @@ class FindingCode(str, Enum):
     LOGICAL_SLOTS = "logical_slots"
     SYNC_GATE = "sync_gate"
     SYNC_GATE_RIGHT_MISSING = "sync_gate_right_missing"
+    SYNC_SET_NOT_PREPARED = "sync_set_not_prepared"
     SYNC_NAMES_UNREADABLE = "sync_names_unreadable"
     SYNC_BY_STRANGERS = "sync_by_strangers"
     SYNC_COMMIT_WAITS_FOR_NOBODY = "sync_commit_waits_for_nobody"
