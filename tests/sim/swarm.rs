@@ -356,7 +356,7 @@ pub fn setup(seed: u64) -> Setup {
     }
     orders(seed, &mut setup);
     gates(seed, &mut setup);
-    cordons(&mut setup, &mut Dice::new(seed ^ 0x0CC0));
+    cordons(&mut setup, &mut Dice::new(seed ^ 0x0CC0), if CASCADES_ARE_NEWER.contains(&seed) { 20 } else { 50 });
     // Where two services may fail together.
     if setup.model.services.len() > 1 && Dice::new(seed ^ 0x0CC2).percent(50) {
         setup.model.max_concurrent_failovers = Some(1);
@@ -387,8 +387,8 @@ pub fn setup(seed: u64) -> Setup {
 }
 
 /// Servers that an operator cordons for a while, or for good, also in the middle of a failover.
-fn cordons(setup: &mut Setup, dice: &mut Dice) {
-    if !dice.percent(20) {
+fn cordons(setup: &mut Setup, dice: &mut Dice, often: u64) {
+    if !dice.percent(often) {
         return;
     }
     let service = dice.index(setup.model.services.len());
