@@ -120,7 +120,7 @@ fn an_engine_that_finds_no_journal_says_what_it_does_not_know() {
         wait_for(&queue, EventKind::Observed);
         engine.pause(None).unwrap();
         engine.stop(LONG).unwrap();
-        let is_said = |text: &str| text.contains("has no journal") && text.contains("Pause and cordon again");
+        let is_said = |text: &str| text.contains("has no journal") && text.contains("repeat that now");
         receiver.iter().any(|event| event.kind == EventKind::Log && is_said(&event.message))
     };
     let make = || Engine::new(config(&state, r#""up""#)).unwrap();

@@ -157,8 +157,8 @@ settings! {
         /// The command that starts the server on its host through its supervisor, such as `["sudo", "-n", "systemctl", "start",
         /// "postgresql@15-main"]`. Default: `pg_ctl start`. With the wrapper, use `--start-command` in `authorized_keys` instead.
         start_command: Vec<String> = Unset, Rule::Line;
-        /// A file on that host which says how it reaches the other servers, for `failover rejoin`: lines `NAME CONNINFO`. With the wrapper,
-        /// use `--source-file` in `authorized_keys` instead.
+        /// A file on that host which says how it reaches the other servers, for `failover rejoin`, `failover clone` and the return after a
+        /// switchover: lines `NAME CONNINFO`. With the wrapper, use `--source-file` in `authorized_keys` instead.
         source_file: Option<String> = Unset, Rule::HostPath;
     }
 

@@ -534,8 +534,8 @@ pub unsafe extern "C" fn failover_engine_wake(engine: *const failover_engine, er
 
 /// Registers `callback` for every event. One thread of the engine calls it, one event at a time, in order, never under a lock. If it is
 /// registered before the start, it misses no event. Calling it again replaces the callback. The callback may call everything but
-/// failover_engine_stop, failover_engine_check_all, failover_engine_doctor and failover_engine_next_event, and must not throw or longjmp.
-/// While it does not return, events pile up as for a slow reader of the queue, and a stop waits for it.
+/// failover_engine_stop, failover_engine_check_all, failover_engine_doctor, failover_engine_survived_xid, failover_engine_survived_lsn and
+/// failover_engine_next_event, and must not throw or longjmp. While it does not return, events pile up as for a slow reader of the queue, and a stop waits for it.
 ///
 /// Errors: FAILOVER_STATE when the events are taken by failover_engine_next_event or failover_engine_event_fd, and after the stop.
 ///

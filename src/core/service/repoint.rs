@@ -299,7 +299,9 @@ impl Service {
 fn diverged(name: &str, primary: &str, replayed: Lsn, fork: Lsn) -> Failure {
     Failure::refused(
         format!("it has replayed the old timeline up to {replayed}, and {primary} left that at {fork}: their logs have diverged"),
-        format!("rebuild {name} from {primary}: stop it, then pg_rewind or pg_basebackup (docs/RUNBOOK.md)"),
+        format!(
+            "rebuild {name} from {primary}: stop it; then `failover rejoin` with --rebuild makes a new copy, or pg_basebackup by hand (docs/FOLLOWERS.md)"
+        ),
     )
 }
 

@@ -56,6 +56,8 @@ const ENDS: &[EventKind] = &[
     EventKind::OtherBranch,
     EventKind::StandbyNotRepointed,
     EventKind::SyncNamesRestored,
+    EventKind::SyncSetShort,
+    EventKind::SyncSetNotKept,
     EventKind::OldPrimaryReturned,
     EventKind::RejoinEnded,
     EventKind::DoubtRaised,
@@ -123,6 +125,9 @@ fn reason(event: &EngineEvent) -> String {
         EventKind::FailoverRefused => field(event, "refusal").to_owned(),
         EventKind::BreakerChanged => field(event, "dependency").to_owned(),
         EventKind::DoubtRaised => field(event, "cause").to_owned(),
+        // What became worse is news.
+        EventKind::SyncSetShort => event.fields.get("there").map(Value::to_string).unwrap_or_default(),
+        EventKind::SyncSetNotKept | EventKind::StandbyNotRepointed => field(event, "why").to_owned(),
         EventKind::StateChanged | EventKind::HealthChanged => field(event, "to").to_owned(),
         EventKind::NotifyState | EventKind::NotifyLost => field(event, "receiver").to_owned(),
         EventKind::Log => event.message.clone(),
@@ -175,6 +180,9 @@ pub(super) fn is_end(event: &EngineEvent, told: &Line) -> bool {
         EventKind::HealthChanged => same_server && kind == "health_changed" && said("to") == "healthy",
         EventKind::StandbyReady => same_server && OF_STANDBY.contains(&kind),
         EventKind::StandbyRepointed => same_server && kind == "standby_not_repointed",
+        EventKind::SyncSetShort => same_service && kind == "sync_set_short" && !flag(event, "short"),
+        // It changed the set by itself: it can keep it.
+        EventKind::SyncSetChanged => same_service && kind == "sync_set_not_kept" && !flag(event, "by_others"),
         EventKind::SyncNamesRestored => same_service && kind == "sync_names_restored" && flag(event, "restored"),
         EventKind::RejoinEnded => same_server && OF_STANDBY.contains(&kind) && said("outcome") == "completed",
         EventKind::EvidenceGathered => same_server && kind == "old_primary_returned" && event.fields.contains_key("timeline"),
