@@ -314,6 +314,25 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_shortage_of_standbys_that_becomes_worse_is_news_and_its_end_is_told() {
+        let (mut outbox, delivery) = (Outbox::default(), delivery(""));
+        let short = |there: u32, short: bool| {
+            let severity = if short { Severity::Alarm } else { Severity::Info };
+            event(EventKind::SyncSetShort, severity, "orders", &[("there", there.into()), ("short", short.into())])
+        };
+        assert_eq!(offer(&mut outbox, &delivery, &short(1, true), 0), (1, false));
+        assert_eq!(offer(&mut outbox, &delivery, &short(1, true), 10), (1, true));
+        assert_eq!(offer(&mut outbox, &delivery, &short(0, true), 20), (2, false));
+        sent(&mut outbox, &delivery, 60_000);
+        delivered(&mut outbox);
+        assert_eq!(offer(&mut outbox, &delivery, &short(2, false), 70_000), (2, false));
+        let over = sent(&mut outbox, &delivery, 120_000);
+        assert!(over.len() == 2 && over.iter().all(|line| line.starts_with("over orders//sync_set_short/")), "{over:?}");
+        delivered(&mut outbox);
+        assert_eq!(offer(&mut outbox, &delivery, &short(1, true), 130_000), (1, false), "it was over meanwhile");
+    }
+
+    #[test]
     fn what_is_being_sent_stays_the_same_message_until_it_is_there() {
         let (mut outbox, delivery) = (Outbox::default(), delivery("group_window = \"0s\""));
         offer(&mut outbox, &delivery, &event(EventKind::FailoverStarted, Severity::Warning, "web", &[]), 0);
