@@ -26,7 +26,11 @@ fn number(event: &Event, field: &str) -> u64 {
 
 /// Brings it back, waits for it, and says what was printed.
 fn rejoin(trial: &Trial, old: &PgServer) -> String {
-    let (code, text) = trial.command(&["rejoin", SERVICE, old.name(), "--wait"]).unwrap();
+    let said = trial.command(&["rejoin", SERVICE, old.name(), "--wait"]);
+    let (code, text) = said.unwrap_or_else(|error| {
+        let started = std::fs::read_to_string(old.data_dir().join("failover.log")).unwrap_or_default();
+        panic!("{error}\n{}\n{started}", old.log_tail())
+    });
     assert_eq!(code, 0, "{text}\n{}\n{}", trial.story(), old.log_tail());
     assert!(text.contains("completed"), "{text}");
     text
@@ -208,11 +212,11 @@ fn kill_and_rejoin_in_a_row_lose_nothing_and_leave_all_servers_equal() {
         let end = trial.end(from).unwrap();
         let promoted = end.promoted().unwrap_or_else(|| panic!("round {round}: {end:?}\n{}", trial.story())).to_owned();
         let new = trial.cluster.named(&promoted).unwrap();
-        rejoin(&trial, old);
-        assert_follows(&trial, old, new);
         for other in trial.cluster.servers.iter().filter(|other| ![old.name(), new.name()].contains(&other.name())) {
             other.wait_following(new).map_err(|error| trial.explain(&error)).unwrap();
         }
+        rejoin(&trial, old);
+        assert_follows(&trial, old, new);
         trial.await_rows(20).unwrap();
         trial.ready_again().unwrap();
         primary = promoted;
