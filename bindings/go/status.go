@@ -258,12 +258,12 @@ type Forecast struct {
 	Loss              string `json:"loss"`
 	// Salvage: log that only the primary's disk has would be carried to the standby before its promotion, while the primary's host
 	// answers: then nothing is lost. SalvageHindered says why it would not be done; empty where it is switched off.
-	Salvage         bool     `json:"salvage"`
-	SalvageHindered string   `json:"salvage_hindered"`
+	Salvage         bool   `json:"salvage"`
+	SalvageHindered string `json:"salvage_hindered"`
 	// Preferred says why this standby and not the next best one; empty when there is no other.
 	Preferred string   `json:"preferred"`
 	Message   string   `json:"message"`
-	Reasons         []Reason `json:"reasons"`
+	Reasons   []Reason `json:"reasons"`
 }
 
 // LastFailover is the failover in flight, or the last one.

@@ -447,7 +447,7 @@ static void errors_tell_everything(void)
     CHECK(strcmp(failover_code_name(12345), "unknown") == 0 && failover_code_description(-12345) != NULL);
     for (count = 0; failover_event_kind_at(count) != 0; count++)
         ;
-    CHECK(count == FAILOVER_EVENT_REJOIN_ENDED);
+    CHECK(count == FAILOVER_EVENT_NOTIFY_TEST);
     CHECK(failover_abi_version() == FAILOVER_ABI_VERSION);
     int major, minor, patch;
     CHECK(sscanf(failover_version(), "%d.%d.%d", &major, &minor, &patch) == 3);
