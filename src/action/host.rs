@@ -951,6 +951,11 @@ mod tests {
     use super::*;
     use failover_core::time::Mono;
 
+    /// An answer with these lines, from its greeting to its end.
+    pub(super) fn answered(lines: &str) -> Answer {
+        heard(&format!("failover-host=1\n{lines}end=ok\n"))
+    }
+
     fn heard(text: &str) -> Answer {
         let mut hearing = Hearing::new(0);
         // In small pieces, as a network may bring it.

@@ -62,14 +62,9 @@ impl HostControl {
         cancel: &Cancel,
     ) -> Result<String, Failure> {
         let mut options = options(attempt);
-        let more = ["--generation".to_owned(), generation.to_string(), "--peer".to_owned(), hex(peer)];
-        options.extend(more);
+        options.extend(["--generation".to_owned(), generation.to_string(), "--peer".to_owned(), hex(peer)]);
         options.extend(["--kib".to_owned(), kib.to_string()]);
-        match self.ask("copy", &super::log::refs(&options), deadline, cancel)?.value("begun") {
-            "now" => Ok("pg_basebackup has begun".to_owned()),
-            "earlier" => Ok("pg_basebackup was begun before, and is not begun again".to_owned()),
-            other => Err(nonsense(&format!("begun={other}"))),
-        }
+        self.ask("copy", &super::log::refs(&options), deadline, cancel)?.begun("pg_basebackup")
     }
 
     /// How far it is. Changes nothing.
@@ -153,14 +148,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::host::Hearing;
-
-    fn heard(lines: &str) -> Answer {
-        let mut hearing = Hearing::new(0);
-        hearing.hear(format!("failover-host=1\n{lines}end=ok\n").as_bytes());
-        assert!(hearing.complete, "{lines}");
-        hearing.answer
-    }
+    use crate::action::host::tests::answered as heard;
 
     #[test]
     fn what_is_said_of_a_copy_comes_whole_or_not_at_all() {

@@ -95,12 +95,7 @@ impl HostControl {
         cancel: &Cancel,
     ) -> Result<String, Failure> {
         let options = ["--generation", &generation.to_string(), "--peer", &hex(peer)];
-        let answer = self.ask("rewind", &options, deadline, cancel)?;
-        match answer.value("begun") {
-            "now" => Ok("pg_rewind has begun".to_owned()),
-            "earlier" => Ok("pg_rewind was begun before, and is not begun again".to_owned()),
-            other => Err(nonsense(&format!("begun={other}"))),
-        }
+        self.ask("rewind", &options, deadline, cancel)?.begun("pg_rewind")
     }
 
     /// How far `pg_rewind` is. One that was broken off gets its guard back, and its data directory its name.
@@ -185,6 +180,15 @@ impl Answer {
         })
     }
 
+    /// A program that goes on when the session ends, and is begun once.
+    pub(super) fn begun(&self, program: &str) -> Result<String, Failure> {
+        match self.value("begun") {
+            "now" => Ok(format!("{program} has begun")),
+            "earlier" => Ok(format!("{program} was begun before, and is not begun again")),
+            other => Err(nonsense(&format!("begun={other}"))),
+        }
+    }
+
     pub(super) fn behind(&self, fork: Lsn) -> Result<Behind, Failure> {
         if self.value("follows") == "before" {
             return Ok(Behind { end: fork, commits: Some(0), first: None, last: None });
@@ -200,14 +204,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::host::Hearing;
-
-    fn heard(lines: &str) -> Answer {
-        let mut hearing = Hearing::new(0);
-        hearing.hear(format!("failover-host=1\n{lines}end=ok\n").as_bytes());
-        assert!(hearing.complete, "{lines}");
-        hearing.answer
-    }
+    use crate::action::host::tests::answered as heard;
 
     #[test]
     fn a_name_travels_as_digits() {

@@ -138,15 +138,8 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::host::Hearing;
+    use crate::action::host::tests::answered as heard;
     use failover_core::output::FailureKind;
-
-    fn heard(lines: &str) -> Answer {
-        let mut hearing = Hearing::new(0);
-        hearing.hear(format!("failover-host=1\n{lines}end=ok\n").as_bytes());
-        assert!(hearing.complete, "{lines}");
-        hearing.answer
-    }
 
     #[test]
     fn pg_control_is_whole_or_nonsense() {
